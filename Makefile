@@ -1,0 +1,32 @@
+# The commands of a working day. Without make: the same lines by hand, and `.ci/check` for `make check`.
+UV = python3 -m uv
+
+N ?= 2000
+
+.PHONY: check test acceptance storm sabotage bench lock format
+
+check:
+	.ci/check
+
+test:
+	$(UV) run pytest
+
+acceptance:
+	$(UV) run pytest -m acceptance
+
+storm:
+	$(UV) run python -m tests.acceptance.storm --occurrences $(N) $(if $(SEED),--seed $(SEED))
+
+sabotage:
+	$(UV) run pytest tests/acceptance/storm/test_sabotage.py
+
+bench:
+	$(UV) run python -m benchmarks
+
+lock:
+	$(UV) pip compile pyproject.toml --universal --upgrade --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links --quiet -o requirements.lock
+
+format:
+	$(UV) run ruff format .
+	$(UV) run ruff check --fix .

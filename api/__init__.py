@@ -1,0 +1,1 @@
+"""Doors: HTTP for programs and people."""

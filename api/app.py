@@ -1,0 +1,89 @@
+"""The app: doors on one context, behind the limits and the strict headers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+import anyio.to_thread
+import structlog
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from starlette.middleware import Middleware
+
+from api import chatbotkit, dashboard, errors, health, metrics
+from api.headers import StrictAnswers
+from api.limits import RequestLimits
+from api.once_more import OnceMore
+from core.context import Context
+
+log = structlog.get_logger()
+
+DESCRIPTION = (
+    "Runs conversations on a schedule. Timestamps are epoch milliseconds unless told otherwise;"
+    " bodies are JSON objects; every error is `{message, code}`. The same routes answer below `/v1`."
+)
+
+
+def make_app(context: Context) -> FastAPI:
+    """The API on a context, which is closed when the app ends."""
+    app = FastAPI(
+        title="Crontalk",
+        version=version("crontalk"),
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+        lifespan=_lifespan,
+        middleware=[
+            Middleware(StrictAnswers),
+            Middleware(RequestLimits, max_body=context.settings.max_body),
+            Middleware(OnceMore),
+        ],
+    )
+    app.state.context = context
+    errors.install(app)
+    for prefix in chatbotkit.PREFIXES:
+        documented = prefix == chatbotkit.PREFIXES[0]
+        app.include_router(chatbotkit.make_router(), prefix=prefix, include_in_schema=documented)
+    app.include_router(health.router)
+    app.include_router(metrics.router)
+    app.include_router(_spec(app), include_in_schema=False)
+    app.include_router(dashboard.make_router(), include_in_schema=False)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    """`create_task`, not `create_task_api_v1_task_create_post`: the names generated clients show."""
+    return route.name
+
+
+def _spec(app: FastAPI) -> APIRouter:
+    router = APIRouter()
+
+    async def spec() -> JSONResponse:
+        document: dict[str, Any] = app.openapi()
+        return JSONResponse(document)
+
+    for path in ("/openapi.json", *(f"{prefix}/spec" for prefix in chatbotkit.PREFIXES)):
+        router.add_api_route(path, spec, methods=["GET"])
+    return router
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """As many threads as database connections at most: a thread more would only wait for one."""
+    context: Context = app.state.context
+    limiter = anyio.to_thread.current_default_thread_limiter()
+    limiter.total_tokens = min(limiter.total_tokens, context.settings.pool_size)
+    log.info("api_started", host=context.settings.host, port=context.settings.port)
+    try:
+        yield
+    finally:
+        await anyio.to_thread.run_sync(context.close)
+        log.info("api_stopped")

@@ -1,0 +1,17 @@
+"""The ChatBotKit dialect: what its SDKs call, below `/api/v1` and below `/v1`."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends
+
+from api.chatbotkit import backfills, bots, conversations, executions, runs, subscriptions, tasks
+from api.chatbotkit.answers import ERRORS, takes_json
+
+PREFIXES = ("/api/v1", "/v1")
+
+
+def make_router() -> APIRouter:
+    router = APIRouter(responses=ERRORS, dependencies=[Depends(takes_json)])
+    for noun in (tasks, executions, backfills, subscriptions, runs, conversations, bots):
+        router.include_router(noun.router)
+    return router

@@ -1,0 +1,71 @@
+"""Backfills of a task's past: our own, in the style of the dialect."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from api.auth import Tenant
+from api.chatbotkit import lists
+from api.chatbotkit.answers import answer, returns
+from api.chatbotkit.lists import ListPart
+from api.chatbotkit.shapes import BackfillAnswer, BackfillPlan, BackfillRequest, Identified, Page
+from core import backfills
+from core.documents import backfill_document, plan_document
+from core.tasks import get_task
+
+router = APIRouter(tags=["backfill"])
+
+
+@router.post("/task/{taskId}/backfill/create", responses=returns(BackfillPlan))
+def create_backfill(session: Tenant, taskId: str, body: BackfillRequest) -> JSONResponse:
+    """Runs the occurrences of a past range, oldest first, in new conversations.
+
+    A dry run answers the same without an id, and stores nothing.
+    """
+    if body.dryRun:
+        plan = backfills.plan_backfill(session, taskId, body.since, body.until, everything=body.everything)
+        return answer(plan_document(plan))
+    job, plan = backfills.create_backfill(
+        session,
+        taskId,
+        body.since,
+        body.until,
+        everything=body.everything,
+        at_once=1 if body.atOnce is None else body.atOnce,
+        pace=body.pace,
+        prompt=body.prompt,
+    )
+    return answer(plan_document(plan, job))
+
+
+@router.get("/task/{taskId}/backfill/list", responses=returns(Page[BackfillAnswer]))
+def list_backfills(session: Tenant, taskId: str, part: ListPart) -> JSONResponse:
+    """The backfills of a task, newest first."""
+    task, _ = get_task(session, taskId)
+    found = backfills.list_backfills(session, task_id=task.id, **part.window())
+    return answer(lists.answer([backfill_document(*pair) for pair in found]))
+
+
+@router.get("/backfill/{backfillId}/fetch", responses=returns(BackfillAnswer))
+def fetch_backfill(session: Tenant, backfillId: str) -> JSONResponse:
+    """A backfill and how far it is."""
+    return answer(backfill_document(*backfills.get_backfill(session, backfillId)))
+
+
+@router.post("/backfill/{backfillId}/pause", responses=returns(Identified))
+def pause_backfill(session: Tenant, backfillId: str) -> JSONResponse:
+    """Begins no further run; those under way go on. 409 when it has ended."""
+    return answer({"id": str(backfills.pause_backfill(session, backfillId).id)})
+
+
+@router.post("/backfill/{backfillId}/resume", responses=returns(Identified))
+def resume_backfill(session: Tenant, backfillId: str) -> JSONResponse:
+    """Goes on after the last occurrence dealt with. 409 when it has ended."""
+    return answer({"id": str(backfills.resume_backfill(session, backfillId).id)})
+
+
+@router.post("/backfill/{backfillId}/cancel", responses=returns(Identified))
+def cancel_backfill(session: Tenant, backfillId: str) -> JSONResponse:
+    """Ends it with its runs that wait or work. 409 when it has ended otherwise."""
+    return answer({"id": str(backfills.cancel_backfill(session, backfillId).id)})

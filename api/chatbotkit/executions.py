@@ -1,0 +1,53 @@
+"""The runs of a task, as the contract's executions (section 3.8)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import JSONResponse
+
+from api.auth import Tenant
+from api.chatbotkit import lists
+from api.chatbotkit.answers import answer, returns
+from api.chatbotkit.lists import ListPart
+from api.chatbotkit.shapes import CancelledExecution, ExecutionAnswer, Page
+from core.documents import execution_document
+from core.errors import NotFound
+from core.runs import cancel_run, get_run, list_runs
+from core.tasks import get_task
+from models import OPEN, RunState
+
+router = APIRouter(prefix="/task/{taskId}/execution", tags=["task"])
+
+# An occurrence that was skipped or missed never began, so it is no execution; `run/list` shows it.
+STATES = {
+    "running": OPEN,
+    "idle": (RunState.SUCCEEDED, RunState.FAILED),
+    "canceled": (RunState.CANCELLED,),
+}
+BEGUN = tuple(state for states in STATES.values() for state in states)
+
+
+@router.get("/list", responses=returns(Page[ExecutionAnswer]))
+def list_executions(
+    session: Tenant,
+    taskId: str,
+    part: ListPart,
+    status: Annotated[str, Query(description="idle, running or canceled.")] = "",
+) -> JSONResponse:
+    """What the task ran, newest first."""
+    task, _ = get_task(session, taskId)
+    states = STATES.get(status, ()) if status else BEGUN
+    runs = list_runs(session, task_id=task.id, states=states, **part.window()) if states else []
+    return answer(lists.answer([execution_document(run, task) for run in runs]))
+
+
+@router.post("/{executionId}/cancel", responses=returns(CancelledExecution))
+def cancel_execution(session: Tenant, taskId: str, executionId: str) -> JSONResponse:
+    """Ends the execution if it waits or works; 409 when it has ended otherwise."""
+    task, _ = get_task(session, taskId)
+    run, _ = get_run(session, executionId)
+    if run.task_id != task.id:
+        raise NotFound("This task has no such execution.")
+    return answer({"id": str(cancel_run(session, run.id).id), "taskId": str(task.id)})

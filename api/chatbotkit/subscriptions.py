@@ -1,0 +1,83 @@
+"""Who is told what of a task, and the log of it: our own, in the style of the dialect."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from api.auth import Tenant
+from api.chatbotkit import lists
+from api.chatbotkit.answers import answer, returns
+from api.chatbotkit.lists import ListPart
+from api.chatbotkit.shapes import (
+    DeliveryAnswer,
+    Identified,
+    Page,
+    Subscribed,
+    SubscriptionAnswer,
+    SubscriptionChange,
+    SubscriptionRequest,
+    Tested,
+)
+from core import subscriptions
+from core.documents import delivery_document, subscription_document
+
+router = APIRouter(prefix="/task/{taskId}", tags=["task"])
+
+VERB_NAMES = {"events": "events", "includeText": "include_text", "active": "active"}
+
+
+@router.post("/subscription/create", responses=returns(Subscribed))
+def create_subscription(session: Tenant, taskId: str, body: SubscriptionRequest) -> JSONResponse:
+    """Tells a webhook or an e-mail address of the task's events. 409 without a key to seal it with."""
+    row, secret = subscriptions.create_subscription(
+        session,
+        taskId,
+        kind=body.kind,
+        target=body.target,
+        events=body.events,
+        include_text=body.includeText,
+    )
+    return answer({"id": str(row.id)} | ({"secret": secret} if secret else {}))
+
+
+@router.get("/subscription/list", responses=returns(Page[SubscriptionAnswer]))
+def list_subscriptions(session: Tenant, taskId: str) -> JSONResponse:
+    """All of the task's subscriptions, oldest first."""
+    rows = subscriptions.list_subscriptions(session, taskId)
+    return answer(lists.answer([subscription_document(row) for row in rows]))
+
+
+@router.post("/subscription/{subscriptionId}/update", responses=returns(Identified))
+def update_subscription(
+    session: Tenant, taskId: str, subscriptionId: str, body: SubscriptionChange
+) -> JSONResponse:
+    """Changes the fields that are sent. What waits for a subscription that stops is cancelled."""
+    row = subscriptions.update_subscription(session, taskId, subscriptionId, **body.given(VERB_NAMES))
+    return answer({"id": str(row.id)})
+
+
+@router.post("/subscription/{subscriptionId}/delete", responses=returns(Identified))
+def delete_subscription(session: Tenant, taskId: str, subscriptionId: str) -> JSONResponse:
+    """Ends the subscription, and its log with it."""
+    return answer({"id": str(subscriptions.delete_subscription(session, taskId, subscriptionId))})
+
+
+@router.post("/subscription/{subscriptionId}/test", responses=returns(Tested))
+def test_subscription(session: Tenant, taskId: str, subscriptionId: str) -> JSONResponse:
+    """Sends a test in the background, once. 409 when the subscription is disabled."""
+    delivery = subscriptions.send_test(session, taskId, subscriptionId)
+    return answer({"id": str(delivery.subscription_id), "deliveryId": str(delivery.id)})
+
+
+@router.get("/delivery/list", responses=returns(Page[DeliveryAnswer]))
+def list_deliveries(session: Tenant, taskId: str, part: ListPart) -> JSONResponse:
+    """What the task told, newest first: attempts and outcomes, never what was said."""
+    found = subscriptions.list_deliveries(session, taskId, **part.window())
+    return answer(lists.answer([delivery_document(*pair) for pair in found]))
+
+
+@router.post("/delivery/{deliveryId}/redeliver", responses=returns(Identified))
+def redeliver(session: Tenant, taskId: str, deliveryId: str) -> JSONResponse:
+    """Sends a delivery once more under its own id. 409 while it is being sent."""
+    return answer({"id": str(subscriptions.redeliver(session, taskId, deliveryId).id)})

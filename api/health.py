@@ -1,0 +1,54 @@
+"""Three questions a supervisor asks. Answers hold counts and words, so they need no token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from api.auth import context_of
+from core import reports
+from core.errors import Unavailable
+
+router = APIRouter(prefix="/health", tags=["health"])
+NOT_NOW: dict[int | str, dict[str, Any]] = {503: {"description": "Not now; the answer says why."}}
+
+
+@router.get("/live")
+async def live() -> JSONResponse:
+    """The process answers. Asks nobody, and waits for no thread."""
+    return JSONResponse({"status": "live"})
+
+
+@router.get("/ready", responses=NOT_NOW)
+def ready(request: Request) -> JSONResponse:
+    """The database answers and stands at the schema of this code."""
+    try:
+        current = reports.ready(context_of(request))
+    except Unavailable:
+        return JSONResponse({"status": "unavailable", "reason": "database"}, 503)
+    if not current:
+        return JSONResponse({"status": "unavailable", "reason": "schema"}, 503)
+    return JSONResponse({"status": "ready"})
+
+
+@router.get("/work", responses=NOT_NOW)
+def work(request: Request) -> JSONResponse:
+    """Due work is taken up: 503 once a due run or clock has waited for 30 seconds.
+
+    `polled` above 0 with a broker in place: a worker's consumer stopped, and the poll worker stood in.
+    """
+    try:
+        with context_of(request).transaction() as session:
+            health = reports.work_health(session)
+    except Unavailable:
+        return JSONResponse({"status": "unavailable", "reason": "database"}, 503)
+    answer = {
+        "status": "working" if health.healthy else "stuck",
+        "waiting": health.waiting,
+        "oldestSeconds": round(health.oldest_seconds, 3),
+        "schedulerLagSeconds": round(health.scheduler_lag_seconds, 3),
+        "polled": health.polled,
+    }
+    return JSONResponse(answer, 200 if health.healthy else 503)

@@ -1,0 +1,56 @@
+"""Where the API process starts: settings, logs, one context, uvicorn."""
+
+from __future__ import annotations
+
+import logging
+
+import structlog
+import uvicorn
+
+from api.app import make_app
+from core.context import make_context
+from core.logs import configure
+from core.settings import Settings, read_settings
+
+log = structlog.get_logger()
+
+WEBSOCKET_FRAME = 64 * 1024
+
+
+class _ServerLog(logging.Handler):
+    """uvicorn's own warnings as our log lines, without tracebacks: those can hold what a request said."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        cause = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
+        text = None if cause else record.getMessage()
+        log.log(record.levelno, "server_message", logger=record.name, message=text, error=cause)
+
+
+def serve(settings: Settings) -> None:
+    """Serves until a signal ends it. Requests under way get the grace to finish.
+
+    Raises:
+        InvalidInput: no database is configured.
+
+    """
+    configure(settings.log_level, process="api")
+    server_log = logging.getLogger("uvicorn")
+    server_log.handlers, server_log.propagate = [_ServerLog(logging.WARNING)], False
+    context = make_context(settings, "api")
+    uvicorn.run(
+        make_app(context),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=settings.trusted_proxies is not None,
+        forwarded_allow_ips=settings.trusted_proxies,
+        ws_max_size=WEBSOCKET_FRAME,
+        timeout_graceful_shutdown=int(settings.grace.total_seconds()),
+    )
+
+
+if __name__ == "__main__":
+    serve(read_settings())

@@ -1,0 +1,133 @@
+"""`/metrics`: read from the rows at scrape time, so every process tells the same and none keeps counters.
+
+Label sets are bounded: queues, states and classes of our own vocabulary; never a tenant, a task or a text.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from api.auth import Credentials, caller_of, context_of
+from core import reports
+from core.context import Context
+from core.errors import NotAuthenticated
+from core.publisher import QUEUES
+from models import ErrorClass
+
+router = APIRouter(tags=["metrics"])
+
+REASONS = ("overlap", "no_bot", "late", "outside_window")
+CLASSES = frozenset({"", *REASONS, *ErrorClass})
+
+
+@router.get("/metrics", response_class=Response)
+def metrics(request: Request, credentials: Credentials) -> Response:
+    """Prometheus text. Open where the API listens on loopback alone; beyond it a token that may read."""
+    context = context_of(request)
+    if not is_loopback(context.settings.host):
+        if credentials is None:
+            raise NotAuthenticated("Metrics need a token where the API listens beyond loopback.")
+        caller_of(context, credentials.credentials, "read")
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Figures(_read(context)))
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@dataclass(frozen=True)
+class _Read:
+    work: reports.WorkHealth
+    runs: Counter[tuple[str, str]]
+    deliveries: list[tuple[str, str, int]]
+    undelivered: tuple[int, float]
+    totals: dict[str, int]
+    queues: dict[str, int]
+
+
+class _Figures(Collector):
+    """One scrape's figures, read before the registry asks, so that an error is still an answer."""
+
+    def __init__(self, read: _Read) -> None:
+        self.read = read
+
+    def collect(self) -> Iterator[Metric]:
+        yield from _work(self.read.work)
+        yield _labelled("hints_waiting", "Hints in the broker.", "queue", self.read.queues.items())
+        yield _gauge("broker_up", "Whether the broker answers.", float(bool(self.read.queues)))
+        runs = GaugeMetricFamily(
+            "crontalk_runs_last_hour", "Runs created in the last hour.", labels=["state", "class"]
+        )
+        for labels, count in sorted(self.read.runs.items()):
+            runs.add_metric(list(labels), count)
+        yield runs
+        yield from _deliveries(self.read.deliveries, *self.read.undelivered)
+        for name, count in sorted(self.read.totals.items()):
+            words = name.replace("_", " ")
+            yield CounterMetricFamily(f"crontalk_{name}", f"All {words} settled so far.", value=count)
+
+
+def _read(context: Context) -> _Read:
+    with context.transaction() as session:
+        runs: Counter[tuple[str, str]] = Counter()
+        for state, cause, count in reports.recent_runs(session):
+            runs[state, cause if cause in CLASSES else "other"] += count
+        work, totals = reports.work_health(session), reports.usage_totals(session)
+        deliveries, undelivered = reports.recent_deliveries(session), reports.due_deliveries(session)
+    return _Read(work, runs, deliveries, undelivered, totals, _queues(context))
+
+
+def _queues(context: Context) -> dict[str, int]:
+    """The length of every queue; nothing when the broker is away, after the first wait for it."""
+    lengths: dict[str, int] = {}
+    for queue in QUEUES:
+        waiting = context.publisher.waiting(queue)
+        if waiting is None:
+            return {}
+        lengths[queue] = waiting
+    return lengths
+
+
+def _work(work: reports.WorkHealth) -> Iterator[Metric]:
+    yield _gauge("runs_due", "Pending runs whose time has come.", work.waiting)
+    yield _gauge("oldest_due_run_seconds", "How long the oldest of them waits.", work.oldest_seconds)
+    yield _gauge("scheduler_lag_seconds", "How late the oldest due clock is.", work.scheduler_lag_seconds)
+
+
+def _deliveries(recent: Iterable[tuple[str, str, int]], due: int, oldest: float) -> Iterator[Metric]:
+    told = GaugeMetricFamily(
+        "crontalk_deliveries_last_hour",
+        "Deliveries announced in the last hour, by what became of them.",
+        labels=["event", "state"],
+    )
+    for event, state, count in sorted(recent):
+        told.add_metric([event, state], count)
+    yield told
+    yield _gauge("deliveries_due", "Deliveries whose time has come.", due)
+    yield _gauge("oldest_due_delivery_seconds", "How long the oldest of them waits.", oldest)
+
+
+def _gauge(name: str, words: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"crontalk_{name}", words, value=value)
+
+
+def _labelled(name: str, words: str, label: str, values: Iterable[tuple[str, float]]) -> Metric:
+    family = GaugeMetricFamily(f"crontalk_{name}", words, labels=[label])
+    for key, value in values:
+        family.add_metric([key], value)
+    return family

@@ -1,0 +1,13 @@
+"""Runs the benchmarks that are named, or every one: `python -m benchmarks lateness stored`, `make bench`."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import firing, lateness, overhead, stored, waits
+
+ALL = {"firing": firing, "lateness": lateness, "stored": stored, "overhead": overhead, "waits": waits}
+
+named = [name for name in sys.argv[1:] if name in ALL]
+for name in named or ALL:
+    ALL[name].main()

@@ -1,0 +1,1 @@
+"""The `crontalk` command."""

@@ -1,0 +1,5 @@
+"""`python -m cli` is `crontalk`."""
+
+from cli.main import main
+
+main()

@@ -1,0 +1,156 @@
+"""`crontalk account …` and `crontalk token …`: tenants and what opens them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.options import AccountName, AsJson, HomeDir
+from cli.reach import context_for, reach
+from cli.show import facts, items, moment, out, table
+from core.errors import InvalidInput
+
+accounts = typer.Typer(help="Accounts.", no_args_is_help=True, rich_markup_mode=None)
+tokens = typer.Typer(help="Tokens of an account.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@accounts.command("create")
+def create_account(
+    name: Annotated[str, typer.Argument(help="A name.")], home: HomeDir = None, as_json: AsJson = False
+) -> None:
+    """Make an account with a default bot and a token, which is shown only now."""
+    from core.accounts import create_account as make
+    from core.accounts import create_token as make_token
+    from core.documents import account_document
+
+    with context_for(home) as context, context.transaction() as session:
+        account = make(session, name)
+        session.refresh(account)
+        _, secret = make_token(session, account.id, "first")
+        document = {**account_document(account), "token": secret}
+    out(document, as_json, facts([("account", document["id"]), ("token", secret)]))
+
+
+@accounts.command("list")
+def list_accounts(home: HomeDir = None, as_json: AsJson = False) -> None:
+    """All accounts."""
+    from core.accounts import list_accounts as find
+    from core.documents import account_document
+
+    with context_for(home) as context, context.transaction() as session:
+        documents = [account_document(account) for account in find(session)]
+    rows = [(d["id"], d["name"], moment(d["createdAt"])) for d in documents]
+    out(items(documents), as_json, table(["id", "name", "created (UTC)"], rows, "No accounts yet."))
+
+
+@accounts.command("close")
+def close_account(
+    name: Annotated[str, typer.Argument(help="Name or id.")], home: HomeDir = None, as_json: AsJson = False
+) -> None:
+    """Shut an account's doors and stop its clocks; nothing of it is deleted."""
+    from core.accounts import close_account as close
+
+    _shut(name, close, home, as_json)
+
+
+@accounts.command("open")
+def open_account(
+    name: Annotated[str, typer.Argument(help="Name or id.")], home: HomeDir = None, as_json: AsJson = False
+) -> None:
+    """Open a closed account again; what was due meanwhile does not run."""
+    from core.accounts import open_account as reopen
+
+    _shut(name, reopen, home, as_json)
+
+
+def _shut(name: str, verb: Any, home: Path | None, as_json: bool) -> None:
+    from core.accounts import find_account
+    from core.documents import account_document
+
+    with context_for(home) as context, context.transaction() as session:
+        document = account_document(verb(session, find_account(session, name)))
+    closed = moment(document.get("closedAt")) or "open"
+    out(document, as_json, facts([("account", document["id"]), ("closed", closed)]))
+
+
+@tokens.command("create")
+def create_token(
+    name: Annotated[str, typer.Argument(help="What it is for.")] = "cli",
+    scope: Annotated[list[str] | None, typer.Option("--scope", help="read, write; both by default.")] = None,
+    days: Annotated[
+        int | None, typer.Option("--days", help="How long it lives; for ever by default.")
+    ] = None,
+    home: HomeDir = None,
+    account: AccountName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token; its secret is shown only now."""
+    from core.accounts import SCOPES
+    from core.accounts import create_token as make
+    from core.documents import token_document
+
+    if days is not None and not 1 <= days <= 3660:
+        raise InvalidInput("A token lives 1 to 3660 days.")
+    lifetime = timedelta(days=days) if days else None
+    with reach(home, account) as at, at.transaction() as session:
+        row, secret = make(session, at.account, name, scopes=tuple(scope or SCOPES), lifetime=lifetime)
+        document = token_document(row, secret)
+    out(document, as_json, facts([("id", document["id"]), ("token", secret)]))
+
+
+@tokens.command("list")
+def list_tokens(home: HomeDir = None, account: AccountName = None, as_json: AsJson = False) -> None:
+    """The account's tokens, without their secrets."""
+    from core.accounts import list_tokens as find
+    from core.documents import token_document
+
+    with reach(home, account) as at, at.transaction() as session:
+        documents = [token_document(token) for token in find(session)]
+    rows = [
+        (
+            d["id"],
+            d["name"],
+            d["prefix"] + "…",
+            " ".join(d["scopes"]),
+            "revoked" if "revokedAt" in d else moment(d.get("expiresAt")) or "for ever",
+            d.get("lastUsedOn", "never"),
+        )
+        for d in documents
+    ]
+    columns = ["id", "name", "begins", "scopes", "lives until", "last used"]
+    out(items(documents), as_json, table(columns, rows, "No tokens yet."))
+
+
+@tokens.command("revoke")
+def revoke_token(
+    token: Annotated[str, typer.Argument(metavar="TOKEN", help="The token's id.")],
+    home: HomeDir = None,
+    account: AccountName = None,
+    as_json: AsJson = False,
+) -> None:
+    """End a token at once."""
+    from core.accounts import revoke_token as revoke
+    from core.documents import token_document
+
+    with reach(home, account) as at, at.transaction() as session:
+        document = token_document(revoke(session, token))
+    out(document, as_json, facts([("revoked", document["id"])]))
+
+
+@tokens.command("link")
+def login_link(home: HomeDir = None, account: AccountName = None, as_json: AsJson = False) -> None:
+    """A link that opens the pages once, within fifteen minutes."""
+    from cli.local.home import Home
+    from core.accounts import create_login_link
+
+    with reach(home, account) as at:
+        with at.transaction() as session:
+            code = create_login_link(session, at.account)
+        settings = at.context.settings
+        running = Home.seen(settings.home).read_running()
+    base = running.api_url if running and running.api_url else f"http://{settings.host}:{settings.port}"
+    document = {"url": f"{base}/login/{code}"}
+    out(document, as_json, facts([("link", document["url"])]))

@@ -1,0 +1,1 @@
+"""Bundled servers and the supervisor behind `crontalk up`."""

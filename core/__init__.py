@@ -1,0 +1,1 @@
+"""Verbs: what the program does, as functions over the nouns."""

@@ -1,0 +1,106 @@
+"""What a verb needs from its process: settings, transactions, the publisher and the models."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from core.breaker import Breaker
+from core.chat.providers import OFFLINE, Providers
+from core.database import make_engine, translated
+from core.errors import InvalidInput
+from core.publisher import CeleryPublisher, Hint, NoPublisher, Publisher
+from core.settings import Settings
+
+OPENAI = "https://api.openai.com/v1"
+
+
+@dataclass(frozen=True)
+class Context:
+    """One per process. Verbs that own their transactions take it as first argument."""
+
+    settings: Settings
+    engine: Engine
+    publisher: Publisher
+    providers: Providers
+    breaker: Breaker = field(default_factory=Breaker)
+
+    @contextmanager
+    def transaction(self, account: uuid.UUID | None = None) -> Iterator[Session]:
+        """One transaction: committed at the end, rolled back on any error.
+
+        With an account it is the only way to a tenant's session; every verb a tenant can reach takes its
+        account from there (`account_of`). Hints asked for inside are published after the commit and
+        forgotten on rollback; a broker that is away changes nothing, the row is the truth.
+
+        Raises:
+            Unavailable: the database is away or too busy.
+
+        """
+        with translated(), Session(self.engine, expire_on_commit=False) as session:
+            session.info["account"] = account
+            session.info["settings"] = self.settings
+            with session.begin():
+                yield session
+            hints: list[Hint] = session.info.get("hints", [])
+        if hints:
+            self.publisher.publish(hints)
+
+    def close(self) -> None:
+        self.publisher.close()
+        self.providers.close()
+        self.engine.dispose()
+
+
+def make_context(settings: Settings, name: str) -> Context:
+    """The context of a process called `name` (seen in pg_stat_activity).
+
+    Raises:
+        InvalidInput: no database is configured.
+
+    """
+    if not settings.database_url:
+        raise InvalidInput("No database: set DATABASE_URL, or start `crontalk up` on this home.")
+    return Context(
+        settings=settings,
+        engine=make_engine(settings.database_url, pool_size=settings.pool_size, name=name),
+        publisher=CeleryPublisher(settings.redis_url) if settings.redis_url else NoPublisher(),
+        providers=_providers(settings),
+        breaker=Breaker(settings.breaker_failures, settings.breaker_pause),
+    )
+
+
+def _providers(settings: Settings) -> Providers:
+    """Without an address a key means OpenAI itself; without either only `offline` answers."""
+    key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
+    address = settings.llm_base_url or (OPENAI if key else None)
+    return Providers(address, key, settings.llm_model or OFFLINE)
+
+
+def account_of(session: Session) -> uuid.UUID:
+    """The account whose session this is."""
+    account = session.info.get("account")
+    if not isinstance(account, uuid.UUID):
+        raise RuntimeError("this verb needs a tenant's session: context.transaction(account)")  # noqa: TRY004
+    return account
+
+
+def settings_of(session: Session) -> Settings:
+    """The settings of the process whose session this is."""
+    settings = session.info["settings"]
+    assert isinstance(settings, Settings)  # noqa: S101 (set by Context.transaction alone)
+    return settings
+
+
+def hint_after_commit(session: Session, run_id: uuid.UUID, action: str, queue: str = "chat") -> None:
+    """Asks for a hint once this transaction has committed."""
+    number = session.execute(
+        text("UPDATE runs SET hinted_at = now(), hints = hints + 1 WHERE id = :id RETURNING hints"),
+        {"id": run_id},
+    ).scalar_one()
+    session.info.setdefault("hints", []).append(Hint(run_id, action, queue, number))

@@ -1,0 +1,110 @@
+"""How a tenant's row is found: the account from the session, 403 for a foreign id, 404 for an unknown one."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from core.context import account_of
+from core.errors import InvalidInput, NotAuthorized, NotFound
+from models import Base, Bot, Conversation, Delivery, Job, Run, Subscription, Task
+
+Owned = TypeVar("Owned", Bot, Conversation, Delivery, Job, Run, Subscription, Task)
+OneOrMore = uuid.UUID | str | Sequence[uuid.UUID | str]
+
+
+def own(session: Session, table: type[Owned], row_id: uuid.UUID | str, *, lock: bool = False) -> Owned:
+    """The row of this session's account.
+
+    Raises:
+        NotFound: no such row; a malformed id is an unknown one.
+        NotAuthorized: another account's row.
+
+    """
+    row = session.get(table, as_id(row_id, table), with_for_update=lock or None, populate_existing=lock)
+    if row is None:
+        raise not_found(table)
+    if row.account_id != account_of(session):
+        raise NotAuthorized(f"This {table.__name__.lower()} belongs to another account.")
+    return row
+
+
+def own_ids(session: Session, table: type[Owned], wanted: OneOrMore) -> list[uuid.UUID]:
+    """The ids of rows of this session's account, for a filter by one or several of them.
+
+    Raises:
+        NotFound, NotAuthorized: as `own`, for the first that is wrong.
+
+    """
+    alternatives = [wanted] if isinstance(wanted, uuid.UUID | str) else wanted
+    if len(alternatives) > 100:
+        raise InvalidInput("A filter takes up to 100 ids.")
+    return [own(session, table, row_id).id for row_id in alternatives]
+
+
+def as_id(value: uuid.UUID | str, table: type[Base]) -> uuid.UUID:
+    if isinstance(value, uuid.UUID):
+        return value
+    try:
+        return uuid.UUID(value)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise not_found(table) from error
+
+
+def not_found(table: type[Base]) -> NotFound:
+    return NotFound(f"There is no such {table.__name__.lower()}.")
+
+
+def page(
+    session: Session,
+    table: type[Owned],
+    *where: ColumnElement[bool],
+    take: int = 100,
+    before: uuid.UUID | str | None = None,
+    ascending: bool = False,
+) -> list[Owned]:
+    """Rows of this account, newest first or `ascending`; `before` is the last id of the page before.
+
+    Ids sort by time, so a cursor outlives the row it names.
+    """
+    if not 1 <= take <= 1000:
+        raise InvalidInput("A page holds 1 to 1000 items.")
+    query = select(table).where(table.account_id == account_of(session), *where)
+    if before is not None:
+        last = as_id(before, table)
+        query = query.where(table.id > last if ascending else table.id < last)
+    return list(session.scalars(query.order_by(table.id if ascending else table.id.desc()).limit(take)))
+
+
+def database_now(session: Session) -> datetime:
+    """The database's clock, the only one that schedules and leases are compared with."""
+    return session.execute(select(func.now())).scalar_one()
+
+
+def checked_text(value: Any, name: str, *, longest: int, empty: bool = False) -> str | None:
+    """A text PostgreSQL can store, or None.
+
+    Raises:
+        InvalidInput: not text, too long (bytes of UTF-8), a NUL or a lone surrogate inside, or empty.
+
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InvalidInput(f"{name} must be text.")
+    if "\x00" in value:
+        raise InvalidInput(f"{name} must not hold a NUL character.")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"{name} holds half of a surrogate pair, which is not text.") from error
+    if size > longest:
+        raise InvalidInput(f"{name} is longer than {longest} bytes.")
+    if not empty and not value.strip():
+        raise InvalidInput(f"{name} must not be empty.")
+    return value

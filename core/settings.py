@@ -1,0 +1,154 @@
+"""Settings, read from the environment once, where a process starts; values are passed from there."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.errors import InvalidInput
+from core.prices import Price
+
+
+def _seconds(value: object) -> object:
+    """A plain number in the environment is a number of seconds."""
+    if isinstance(value, str):
+        try:
+            return timedelta(seconds=float(value))
+        except (ValueError, OverflowError):
+            return value
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0), le=timedelta(days=366))]
+
+
+def _named(name: str) -> AliasChoices:
+    return AliasChoices(name, f"CRONTALK_{name}")
+
+
+class Settings(BaseSettings):
+    """Every setting with its default. Durations are seconds in the environment, `CRONTALK_LEASE=30`."""
+
+    model_config = SettingsConfigDict(env_prefix="CRONTALK_", extra="ignore", populate_by_name=True)
+
+    home: Path = Field(default_factory=lambda: Path.home() / ".crontalk")
+    database_url: str | None = Field(default=None, validation_alias=_named("DATABASE_URL"), repr=False)
+    redis_url: str | None = Field(default=None, validation_alias=_named("REDIS_URL"), repr=False)
+    pool_size: int = Field(default=20, ge=2, le=500)
+
+    # The mechanism (docs/architecture.md).
+    lease: Duration = timedelta(seconds=30)
+    tick: Duration = timedelta(milliseconds=200)
+    rehint_after: Duration = timedelta(seconds=2)
+    poll_after: Duration = timedelta(seconds=5)
+    wedge_after: Duration = timedelta(seconds=15)
+    grace: Duration = timedelta(seconds=20)
+    high_water: int = Field(default=200, ge=1, le=100_000)
+    fire_batch: int = Field(default=500, ge=1, le=10_000)
+    attempts: int = Field(default=5, ge=1, le=100)
+    retry_base: Duration = timedelta(seconds=1)
+    retry_cap: Duration = timedelta(minutes=10)
+
+    # Schedules.
+    minimum_interval: Duration = timedelta(seconds=1)
+    catch_up_window: Duration = timedelta(hours=1)
+
+    # Runs.
+    run_time: Duration = timedelta(hours=1)
+    turn_time: Duration = timedelta(seconds=120)
+    model_time: Duration = timedelta(seconds=120)
+    breaker_failures: int = Field(default=5, ge=1, le=1000)
+    breaker_pause: Duration = timedelta(seconds=30)
+    history_tokens: int = Field(default=8_000, ge=100, le=10_000_000)
+
+    # Models.
+    llm_base_url: str | None = Field(default=None, validation_alias=_named("LLM_BASE_URL"), repr=False)
+    llm_api_key: SecretStr | None = Field(default=None, validation_alias=_named("LLM_API_KEY"))
+    llm_model: str | None = Field(default=None, validation_alias=_named("LLM_MODEL"))
+    # Money per million tokens, for budgets in money: {"gpt-5": {"input": 1.25, "output": 10}}
+    prices: dict[str, Price] = Field(default_factory=dict)
+
+    # What leaves the house beside model calls. The key seals secrets at rest (core/keys.py).
+    key: SecretStr | None = None
+    outbound_allow: str = Field(default="", repr=False)
+    deliver_time: Duration = timedelta(seconds=15)
+    public_url: str | None = None
+    smtp_url: SecretStr | None = None
+    mail_from: str | None = Field(default=None, repr=False)
+
+    # Doors.
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65_535)
+    # Addresses whose X-Forwarded-* headers are believed, by commas; a proxy that ends TLS belongs here.
+    trusted_proxies: str | None = None
+    flower_url: str | None = None
+    flower_auth: SecretStr | None = Field(default=None, description="user:password")
+    max_body: int = Field(default=1024 * 1024, ge=1024, le=1024**3)
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+
+    @field_validator("key")
+    @classmethod
+    def _usable_key(cls, key: SecretStr | None) -> SecretStr | None:
+        from core.cipher import parse_key
+
+        if key is None or not key.get_secret_value():
+            return None
+        parse_key(key.get_secret_value())
+        return key
+
+    @field_validator("outbound_allow")
+    @classmethod
+    def _usable_allowance(cls, words: str) -> str:
+        from core.outbound.allowance import Allowance
+
+        Allowance.parse(words)
+        return words
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _usable_mail_server(cls, url: SecretStr | None) -> SecretStr | None:
+        from core.mail import MailServer
+
+        if url is None or not url.get_secret_value():
+            return None
+        MailServer.parse(url.get_secret_value())
+        return url
+
+    @field_validator("mail_from")
+    @classmethod
+    def _usable_sender(cls, address: str | None) -> str | None:
+        from core.mail import is_address
+
+        if address and not is_address(address):
+            raise ValueError("must be a plain address, such as crontalk@example.com")
+        return address or None
+
+    @field_validator("public_url")
+    @classmethod
+    def _usable_link(cls, url: str | None) -> str | None:
+        if url and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~/-]*)?", url):
+            raise ValueError("must be the http or https address where people reach the API")
+        return url.rstrip("/") if url else None
+
+
+def read_settings(**given: Any) -> Settings:
+    """The environment's settings, under those given here.
+
+    Raises:
+        InvalidInput: names each variable that cannot be used and says why; its value is not repeated.
+
+    """
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        wrong = [f"{_variable(str(found['loc'][0]))}: {found['msg']}" for found in error.errors()]
+        raise InvalidInput(f"Some settings cannot be used. {'. '.join(wrong)}.") from None
+
+
+def _variable(field: str) -> str:
+    return field if field.isupper() else f"CRONTALK_{field.upper()}"

@@ -1,0 +1,315 @@
+"""Settlement: what came of an attempt is written in one short transaction, fenced by epoch and purge_epoch.
+
+A worker that lost its lease matches no row and writes nothing. The order of locks is the house's: clock,
+conversation, run, step, task.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from core.chat.provider import FinishReason
+from core.context import Context
+from core.deliveries import announce, announce_budget
+from core.errors import RunFailed, Unavailable
+from core.messages import append
+from core.settings import Settings
+from core.work import Claim, Lease, LeaseLost, pause_tasks, postpone
+from models import MAX_TEXT_BYTES, Action, ErrorClass, Event, MessageType
+
+log = structlog.get_logger()
+
+SUMMARY = 200
+# How often a class is worth another attempt; those absent are final at once.
+ATTEMPTS_OF = {
+    ErrorClass.EMPTY_OUTPUT: 2,
+    ErrorClass.INTERNAL_ERROR: 3,
+    ErrorClass.PROVIDER_ERROR: 100,
+    ErrorClass.QUOTA: 100,
+    ErrorClass.TIMEOUT: 2,
+}
+
+LOCK_CONVERSATION = text("SELECT purge_epoch FROM conversations WHERE id = :id FOR UPDATE")
+LOCK_RUN = text("SELECT 1 FROM runs WHERE id = :id AND epoch = :epoch AND state = 'running' FOR UPDATE")
+SUCCEED = text(
+    "UPDATE runs SET state = 'succeeded', lease_until = NULL, finished_at = now(), summary = :summary,"
+    " input_tokens = input_tokens + :input, output_tokens = output_tokens + :output, cost = cost + :cost"
+    " WHERE id = :id"
+)
+FAIL = text(
+    "UPDATE runs SET state = 'failed', lease_until = NULL, finished_at = now(), error_class = :class,"
+    " error_code = :code, input_tokens = input_tokens + :input, output_tokens = output_tokens + :output,"
+    " cost = cost + :cost"
+    " WHERE id = :id AND epoch = :epoch AND state = 'running' RETURNING id"
+)
+RETRY = text(
+    "UPDATE runs SET state = 'pending', lease_until = NULL, hinted_at = NULL, error_class = :class,"
+    " error_code = :code, run_at = now() + CAST(:delay AS interval),"
+    " input_tokens = input_tokens + :input, output_tokens = output_tokens + :output, cost = cost + :cost"
+    " WHERE id = :id AND epoch = :epoch AND state = 'running' RETURNING id"
+)
+# The answer was made from text deleted meanwhile: discarded, and asked again with what is left.
+DISCARD = text(
+    "UPDATE runs SET state = 'pending', lease_until = NULL, hinted_at = NULL,"
+    " input_tokens = input_tokens + :input, output_tokens = output_tokens + :output, cost = cost + :cost"
+    " WHERE id = :id"
+)
+CLOSE_STEPS = text(
+    "UPDATE run_steps SET finished_at = now(), outcome = :outcome, error_code = :code,"
+    " input_tokens = CASE WHEN step LIKE 'model.%' THEN CAST(:input AS int) END,"
+    " output_tokens = CASE WHEN step LIKE 'model.%' THEN CAST(:output AS int) END,"
+    " finish_reason = CASE WHEN step LIKE 'model.%' THEN CAST(:reason AS text) END"
+    " WHERE run_id = :id AND finished_at IS NULL"
+)
+# A backfill looks back: how its runs end says nothing of the task as it is now.
+LIVE = " AND NOT EXISTS (SELECT FROM runs WHERE id = :run AND trigger = 'backfill')"
+COUNT_SUCCESS = text(
+    f"UPDATE tasks SET consecutive_failures = 0 WHERE id = :id AND consecutive_failures > 0{LIVE}"  # noqa: S608
+)
+COUNT_FAILURE = text(
+    f"UPDATE tasks SET consecutive_failures = consecutive_failures + 1 WHERE id = :id{LIVE}"  # noqa: S608
+    " RETURNING consecutive_failures >= max_consecutive_failures"
+)
+# Before the run, as whoever deletes or edits the task does: two orders of locking are one deadlock.
+LOCK_CLOCK = text("SELECT 1 FROM task_clocks WHERE task_id = :id FOR UPDATE")
+COUNT_USAGE = text(
+    "INSERT INTO usage_days AS u (account_id, day, runs, input_tokens, output_tokens, cost)"
+    " VALUES (:account, current_date, :runs, :input, :output, :cost)"
+    " ON CONFLICT (account_id, day) DO UPDATE SET runs = u.runs + excluded.runs,"
+    " input_tokens = u.input_tokens + excluded.input_tokens,"
+    " output_tokens = u.output_tokens + excluded.output_tokens, cost = u.cost + excluded.cost"
+)
+COUNT_TASK_USAGE = text(
+    "INSERT INTO task_usage_days AS u (task_id, account_id, day, runs, input_tokens, output_tokens, cost)"
+    " VALUES (:task, :account, current_date, :runs, :input, :output, :cost)"
+    " ON CONFLICT (task_id, day) DO UPDATE SET runs = u.runs + excluded.runs,"
+    " input_tokens = u.input_tokens + excluded.input_tokens,"
+    " output_tokens = u.output_tokens + excluded.output_tokens, cost = u.cost + excluded.cost"
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model said and used; `cost` in millionths."""
+
+    text: str = field(repr=False)
+    finish: FinishReason | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: int = 0
+
+
+@dataclass(eq=False)
+class Failure(Exception):
+    """Why an attempt gave nothing to store, and what may follow."""
+
+    error_class: ErrorClass
+    code: str
+    answer: Answer = field(default=Answer(""), repr=False)
+    retry_after: timedelta | None = None
+    final: bool = False
+    pauses: bool = False
+
+    def __str__(self) -> str:
+        return self.error_class
+
+
+@dataclass(eq=False)
+class Postponed(Exception):
+    """The circuit of the model is open; the run is to come back after `wait`."""
+
+    wait: timedelta
+
+
+def store(session: Session, claimed: Claim, seen: int, answer: Answer) -> str:
+    """The settlement of a success. `seen`: the purge_epoch of the conversation the model was shown."""
+    purge_epoch = session.execute(LOCK_CONVERSATION, {"id": claimed.conversation_id}).scalar_one_or_none()
+    guard = {"id": claimed.id, "epoch": claimed.epoch}
+    if purge_epoch is None or session.execute(LOCK_RUN, guard).one_or_none() is None:
+        raise LeaseLost("The run went on without us.")
+    if purge_epoch != seen:
+        session.execute(DISCARD, {"id": claimed.id, **_tokens(answer)})
+        _close_steps(session, claimed, "discarded", None, answer)
+        _count_usage(session, claimed, answer, runs=0)
+        return "discarded"
+    if claimed.action != Action.SEND and claimed.conversation_id:
+        append(
+            session,
+            claimed.conversation_id,
+            MessageType.BOT,
+            answer.text,
+            run_id=claimed.id,
+            step="reply",
+            account_id=claimed.account_id,
+        )
+    summary = " ".join(answer.text.split())[:SUMMARY] or None
+    values = {"id": claimed.id, "summary": summary, **_tokens(answer)}
+    session.execute(SUCCEED, values)
+    _close_steps(session, claimed, "succeeded", None, answer)
+    if claimed.task_id:
+        session.execute(COUNT_SUCCESS, {"id": claimed.task_id, "run": claimed.id})
+    _count_usage(session, claimed, answer, runs=1)
+    announce(session, Event.SUCCESS, [claimed.id])
+    return "succeeded"
+
+
+def put_off(context: Context, claimed: Claim, lease: Lease, wait: timedelta) -> str:
+    """Puts a run off without counting an attempt, or ends it where its deadline would pass meanwhile."""
+    wait *= 1 + random.random() / 4
+    if wait.total_seconds() >= claimed.deadline.remaining():
+        failure = Failure(ErrorClass.PROVIDER_ERROR, "circuit_open", final=True)
+        return settle_failure(context, claimed, lease, failure, None)
+
+    def write(session: Session) -> str:
+        postpone(session, claimed, wait, "postponed")
+        return "postponed"
+
+    return patiently(context, lease, write)
+
+
+def settle_failure(context: Context, claimed: Claim, lease: Lease, failure: Failure, seen: int | None) -> str:
+    """Moves the run to its next attempt, or ends it; then what the model had said so far is kept.
+
+    `seen`: the purge_epoch of the conversation the model was shown, None when it was shown none.
+
+    Raises:
+        RunFailed: it ended.
+
+    """
+    delay = _delay(context.settings, claimed, failure)
+    log.info(
+        "attempt_failed",
+        error_class=failure.error_class,
+        code=failure.code,
+        attempt=claimed.attempt,
+        retry=delay is not None,
+    )
+    outcome = patiently(
+        context, lease, lambda session: _write_failure(session, claimed, failure, delay, seen)
+    )
+    if outcome == "failed":
+        raise RunFailed(failure.error_class)
+    return outcome
+
+
+def _delay(settings: Settings, claimed: Claim, failure: Failure) -> timedelta | None:
+    """How long until the next attempt; None when there is none. The task's own retry policy comes first.
+
+    Full jitter over an exponential back-off; Retry-After is honoured, but one beyond the cap or beyond the
+    run's deadline ends the run now rather than after a useless wait.
+    """
+    if claimed.attempt >= _attempts(settings, claimed, failure):
+        return None
+    base = claimed.retry_delay or settings.retry_base
+    ceiling: timedelta = min(max(settings.retry_cap, base), base * 2 ** min(claimed.attempt - 1, 16))
+    delay = ceiling * random.random()
+    if failure.retry_after is not None:
+        delay += failure.retry_after
+    left = claimed.deadline.remaining()
+    if delay > max(settings.retry_cap, ceiling) or delay.total_seconds() >= left:
+        return None
+    return delay
+
+
+def _attempts(settings: Settings, claimed: Claim, failure: Failure) -> int:
+    """How often a run is attempted that fails like this."""
+    if claimed.retry_on is None:
+        worth = 1 if failure.final else ATTEMPTS_OF.get(failure.error_class, 1)
+        return min(claimed.max_attempts or settings.attempts, worth)
+    chosen = failure.error_class in claimed.retry_on and not failure.pauses
+    return (claimed.max_attempts or settings.attempts) if chosen else 1
+
+
+def _write_failure(
+    session: Session, claimed: Claim, failure: Failure, delay: timedelta | None, seen: int | None
+) -> str:
+    values = {
+        "id": claimed.id,
+        "epoch": claimed.epoch,
+        "class": failure.error_class.value,
+        "code": failure.code,
+        **_tokens(failure.answer),
+    }
+    if delay is not None:
+        row = session.execute(RETRY, {**values, "delay": delay}).one_or_none()
+    else:
+        if claimed.task_id:
+            session.execute(LOCK_CLOCK, {"id": claimed.task_id})
+        purge_epoch = session.execute(LOCK_CONVERSATION, {"id": claimed.conversation_id}).scalar_one_or_none()
+        row = session.execute(FAIL, values).one_or_none()
+    if row is None:
+        raise LeaseLost("The run went on without us.")
+    _close_steps(session, claimed, failure.error_class, failure.code, failure.answer)
+    _count_usage(session, claimed, failure.answer, runs=int(delay is None))
+    if delay is not None:
+        return "retried"
+    if purge_epoch is not None and purge_epoch == seen:
+        _keep(session, claimed, failure)
+    if claimed.task_id:
+        counted = {"id": claimed.task_id, "run": claimed.id}
+        tired = session.execute(COUNT_FAILURE, counted).scalar_one_or_none()
+        if failure.pauses or tired:
+            reason = failure.error_class.value if failure.pauses else "failures"
+            pause_tasks(session, [claimed.task_id], reason)
+    announce(session, Event.FAILURE, [claimed.id])
+    if failure.error_class is ErrorClass.BUDGET:
+        announce_budget(session, [claimed.id])
+    return "failed"
+
+
+def _keep(session: Session, claimed: Claim, failure: Failure) -> None:
+    """Stores what a failed run had of an answer, marked, and hidden from the model, which would copy it."""
+    said = failure.answer.text.encode()[:MAX_TEXT_BYTES].decode(errors="ignore")
+    if claimed.conversation_id is None or not said.strip():
+        return
+    append(
+        session,
+        claimed.conversation_id,
+        MessageType.BOT,
+        said,
+        run_id=claimed.id,
+        step="partial",
+        account_id=claimed.account_id,
+        meta={"incomplete": True, "hidden": True, "errorClass": failure.error_class.value},
+    )
+
+
+def patiently(context: Context, lease: Lease, write: Callable[[Session], str]) -> str:
+    """Writes as soon as the database can, for as long as the lease is ours: the answer is paid for.
+
+    Safe to repeat after an unknown outcome: the epoch guards it and every effect has a natural key.
+    """
+    while True:
+        lease.check()
+        try:
+            with context.transaction() as session:
+                return write(session)
+        except Unavailable:
+            time.sleep(0.5)
+
+
+def _close_steps(session: Session, claimed: Claim, outcome: str, code: str | None, answer: Answer) -> None:
+    session.execute(
+        CLOSE_STEPS,
+        {"id": claimed.id, "outcome": outcome, "code": code, "reason": answer.finish, **_tokens(answer)},
+    )
+
+
+def _count_usage(session: Session, claimed: Claim, answer: Answer, *, runs: int) -> None:
+    values = {"account": claimed.account_id, "runs": runs, **_tokens(answer)}
+    session.execute(COUNT_USAGE, values)
+    if claimed.task_id:
+        session.execute(COUNT_TASK_USAGE, {"task": claimed.task_id, **values})
+
+
+def _tokens(answer: Answer) -> dict[str, Any]:
+    return {"input": answer.input_tokens, "output": answer.output_tokens, "cost": answer.cost}

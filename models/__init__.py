@@ -1,0 +1,64 @@
+"""Nouns: tables, states and constraints. Imports SQLAlchemy and nothing of ours."""
+
+from models.accounts import Account, ApiToken, LoginLink
+from models.base import Base, first_id_of, new_id, new_ids
+from models.bots import Bot
+from models.conversations import MAX_TEXT_BYTES, Conversation, ConversationStatus, Message, MessageType
+from models.deliveries import Channel, Delivery, DeliveryState, Event, Subscription, SubscriptionState
+from models.jobs import DUE_STATES, UNFINISHED, Job, JobKind, JobState
+from models.runs import ACTIVE, OPEN, ErrorClass, Reason, Run, RunState, RunStep, Trigger
+from models.tasks import (
+    Action,
+    CatchUp,
+    ConversationMode,
+    Overlap,
+    Task,
+    TaskClock,
+    TaskState,
+    TaskUsageDay,
+)
+from models.usage import UsageDay
+
+__all__ = [
+    "ACTIVE",
+    "DUE_STATES",
+    "MAX_TEXT_BYTES",
+    "OPEN",
+    "UNFINISHED",
+    "Account",
+    "Action",
+    "ApiToken",
+    "Base",
+    "Bot",
+    "CatchUp",
+    "Channel",
+    "Conversation",
+    "ConversationMode",
+    "ConversationStatus",
+    "Delivery",
+    "DeliveryState",
+    "ErrorClass",
+    "Event",
+    "Job",
+    "JobKind",
+    "JobState",
+    "LoginLink",
+    "Message",
+    "MessageType",
+    "Overlap",
+    "Reason",
+    "Run",
+    "RunState",
+    "RunStep",
+    "Subscription",
+    "SubscriptionState",
+    "Task",
+    "TaskClock",
+    "TaskState",
+    "TaskUsageDay",
+    "Trigger",
+    "UsageDay",
+    "first_id_of",
+    "new_id",
+    "new_ids",
+]

@@ -1,0 +1,60 @@
+"""Accounts and the tokens that open them."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, LargeBinary
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, content, created_column, id_column
+
+
+class Account(Base):
+    """A tenant. Every row of a tenant carries its id, and composite foreign keys keep children inside.
+
+    A closed one has no doors and no clocks until it is opened again. `wrapped_key` seals what an account
+    keeps secret; the installation's key opens it (core/keys.py).
+    """
+
+    __tablename__ = "accounts"
+
+    id: Mapped[uuid.UUID] = id_column()
+    name: Mapped[str] = content(nullable=False)
+    settings: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
+    wrapped_key: Mapped[bytes | None] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = created_column()
+    updated_at: Mapped[datetime] = created_column()
+    closed_at: Mapped[datetime | None]
+
+
+class ApiToken(Base):
+    """A token that opens its account. Only its SHA-256 is stored: 256 random bits need no slow hash."""
+
+    __tablename__ = "api_tokens"
+
+    id: Mapped[uuid.UUID] = id_column()
+    account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = content(nullable=False)
+    prefix: Mapped[str]
+    token_sha256: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(TEXT), server_default="{}")
+    created_at: Mapped[datetime] = created_column()
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_on: Mapped[date | None]
+
+
+class LoginLink(Base):
+    """A code that opens the pages once, for a short time: the UPDATE that reads it sets `used_at`."""
+
+    __tablename__ = "login_links"
+
+    code_sha256: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = created_column()
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]

@@ -1,0 +1,90 @@
+"""Jobs: long work with a cursor, advanced in short transactions."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, created_column, id_column, meta_column, one_of
+
+
+class JobKind(StrEnum):
+    """What a job does."""
+
+    BACKFILL = "backfill"
+
+
+class JobState(StrEnum):
+    """pending → running ⇄ paused; these three → completed | completed_with_errors | cancelled | failed.
+
+    A paused one that never began goes back to pending.
+    """
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    COMPLETED_WITH_ERRORS = "completed_with_errors"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+DUE_STATES = (JobState.PENDING, JobState.RUNNING)
+UNFINISHED = (*DUE_STATES, JobState.PAUSED)
+
+
+class Job(Base):
+    """Work on many things, one after the other: the cursor is the last one dealt with.
+
+    What is done, the cursor and `skipped` are committed together, so a kill loses and doubles nothing. `done`
+    and `failed` are exact once the job has ended; until then the rows it made are counted. `params` are the
+    kind's own and can hold what a user wrote.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        UniqueConstraint("account_id", "id"),
+        ForeignKeyConstraint(
+            ["account_id", "task_id"], ["tasks.account_id", "tasks.id"], ondelete="SET NULL (task_id)"
+        ),
+        Index("ix_jobs_due", "run_at", postgresql_where=text("state IN ('pending', 'running')")),
+        Index("ix_jobs_task", "task_id", "id", postgresql_where=text("task_id IS NOT NULL")),
+        one_of("kind", JobKind),
+        one_of("state", JobState),
+        CheckConstraint(
+            "(state IN ('pending', 'running', 'paused')) = (finished_at IS NULL)",
+            name="final_has_finished_at",
+        ),
+        CheckConstraint("state <> 'running' OR started_at IS NOT NULL", name="running_has_started_at"),
+        CheckConstraint("state <> 'failed' OR error_class IS NOT NULL", name="failed_has_class"),
+        CheckConstraint(
+            "done >= 0 AND skipped >= 0 AND failed >= 0 AND done + skipped + failed <= total", name="counters"
+        ),
+        CheckConstraint(
+            "state NOT IN ('completed', 'completed_with_errors') OR done + skipped + failed = total",
+            name="completed_adds_up",
+        ),
+        CheckConstraint("state <> 'completed' OR failed = 0", name="completed_without_errors"),
+    )
+
+    id: Mapped[uuid.UUID] = id_column()
+    account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"))
+    kind: Mapped[str]
+    task_id: Mapped[uuid.UUID | None]
+    state: Mapped[str] = mapped_column(server_default=JobState.PENDING)
+    params: Mapped[dict[str, Any]] = meta_column()
+    cursor: Mapped[str | None]
+    total: Mapped[int | None]
+    done: Mapped[int] = mapped_column(server_default="0")
+    skipped: Mapped[int] = mapped_column(server_default="0")
+    failed: Mapped[int] = mapped_column(server_default="0")
+    error_class: Mapped[str | None]
+    run_at: Mapped[datetime] = created_column()
+    created_at: Mapped[datetime] = created_column()
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]

@@ -1,0 +1,65 @@
+"""The scheduler's loop: fire, advance backfills, reap, promote, hint, and sleep until something is due.
+
+Any number of them may run; none leads. Whatever dies between two statements is repaired by the next turn
+of any of them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from core.advancing import advance_backfills
+from core.context import Context
+from core.deliveries import hint_deliveries
+from core.errors import Unavailable
+from core.firing import fire, fire_besides_the_crowd
+from core.publisher import QUEUES
+from core.waiting import promote
+from core.work import hint, reap, seconds_to_next_due
+
+log = structlog.get_logger()
+
+TEND_EVERY = 1.0
+HELD = 0.01  # seconds before a due clock that somebody else has locked is asked for again
+
+
+def run(context: Context, stop: threading.Event) -> None:
+    """Turns until `stop` is set; a database that is away is waited for."""
+    context.publisher.get_ready()
+    log.info("scheduler_started")
+    tended_at = 0.0
+    while not stop.is_set():
+        try:
+            if time.monotonic() - tended_at >= TEND_EVERY:
+                reap(context)
+                promote(context)
+                fire_besides_the_crowd(context)
+                tended_at = time.monotonic()
+            pause = turn(context)
+        except (Unavailable, SQLAlchemyError) as error:
+            log.warning("turn_failed", error=type(error).__name__)
+            pause = 1.0
+        stop.wait(pause)
+    log.info("scheduler_stopped")
+
+
+def turn(context: Context) -> float:
+    """Fires what is due, advances backfills and hints what waits; answers how many seconds nothing is due."""
+    fired = fire(context)
+    if fired < context.settings.fire_batch:
+        advance_backfills(context)
+    hinted = sum(hint(context, queue) for queue in QUEUES) + hint_deliveries(context)
+    if fired or hinted:
+        log.info("turned", fired=fired, hinted=hinted)
+    if fired >= context.settings.fire_batch:
+        return 0.0
+    with context.transaction() as session:
+        due_in = seconds_to_next_due(session)
+    tick = context.settings.tick.total_seconds()
+    if due_in is None:
+        return tick
+    return min(tick, max(due_in, 0.0 if fired else HELD))

@@ -1,0 +1,244 @@
+"""One storm from beginning to end: prepare, rage, calm, judge."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cli.local.home import Home
+from core.context import Context, make_context
+from core.delivering import MARGIN
+from core.errors import Unavailable
+from core.schema import upgrade
+from core.settings import Settings
+from core.tasks import pause_task
+from tests.acceptance.storm import broken, verdict
+from tests.acceptance.storm.chaos import Chaos, plan
+from tests.acceptance.storm.fleet import Fleet
+from tests.acceptance.storm.telling import a_moody_server
+from tests.acceptance.storm.workload import Client, World, prepare
+from tests.factories import one
+from tests.hook_server import HookServer
+
+LEASE = 4.0
+RETRY_CAP = 5.0
+SETTINGS = {
+    "CRONTALK_LEASE": str(LEASE),
+    "CRONTALK_RETRY_CAP": str(RETRY_CAP),
+    "CRONTALK_RETRY_BASE": "0.2",
+    "CRONTALK_GRACE": "2",
+    "CRONTALK_POLL_AFTER": "2",
+    "CRONTALK_MODEL_TIME": "5",
+    "CRONTALK_POOL_SIZE": "8",
+    "CRONTALK_HIGH_WATER": "100",
+    "CRONTALK_KEY": "5e" * 32,
+    "CRONTALK_OUTBOUND_ALLOW": "127.0.0.1",
+    "CRONTALK_DELIVER_TIME": "3",
+}
+WARM_UP = 2.0
+LOOK_EVERY = 5.0
+SENDING = 3 + MARGIN.total_seconds()  # a delivery's lease
+IDLE = (
+    "SELECT (SELECT count(*) FROM runs WHERE state IN ('pending', 'running'))"
+    " + (SELECT count(*) FROM task_clocks WHERE next_run_at <= now())"
+    " + (SELECT count(*) FROM jobs WHERE finished_at IS NULL)"
+    " + (SELECT count(*) FROM deliveries WHERE state IN ('pending', 'sending'))"
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A storm to be. `gap` is the mean time between faults in seconds."""
+
+    occurrences: int
+    seed: int
+    seconds: float
+    gap: float = 1.5
+    schedulers: int = 3
+    workers: int = 2
+    polls: int = 1
+    apis: int = 2
+    clients: int = 6
+    sabotage: str | None = None
+    keep: bool = False
+
+
+@dataclass
+class Report:
+    """What came of it: nothing in `wrong` means that every promise was kept."""
+
+    plan: Plan
+    wrong: list[str] = field(default_factory=list)
+    figures: dict[str, Any] = field(default_factory=dict)
+    kept: Path | None = None
+
+
+def rage(plan_: Plan) -> Report:
+    """Raises nothing that the storm did: what is wrong is in the report. Call it from the main thread."""
+    with tempfile.TemporaryDirectory(prefix="crontalk-storm-", ignore_cleanup_errors=True) as directory:
+        fleet = Fleet(Path(directory), SETTINGS, plan_.seed, plan_.sabotage)
+        with Home.at(fleet.directory / "home").lock():
+            fleet.start_servers()
+            fleet.start_model()
+            upgrade(fleet.direct_url)
+            context = make_context(_settings(fleet), "storm")
+            try:
+                with a_moody_server() as server:
+                    report = _Storm(plan_, fleet, context, server).go()
+                if report.wrong or plan_.keep:
+                    report.kept = _keep(fleet.directory)
+                return report
+            finally:
+                context.close()
+                fleet.stop()
+
+
+def _settings(fleet: Fleet) -> Settings:
+    sealing = {"key": SETTINGS["CRONTALK_KEY"], "outbound_allow": SETTINGS["CRONTALK_OUTBOUND_ALLOW"]}
+    return Settings(database_url=fleet.direct_url, pool_size=4, **sealing)
+
+
+def _keep(directory: Path) -> Path:
+    """Logs and ledger, for whoever wants to know why."""
+    kept = Path(tempfile.mkdtemp(prefix="crontalk-storm-kept-"))
+    for file in directory.glob("*.*"):
+        shutil.copy(file, kept)
+    return kept
+
+
+class _Storm:
+    def __init__(self, plan_: Plan, fleet: Fleet, context: Context, server: HookServer) -> None:
+        self.plan, self.fleet, self.context, self.server = plan_, fleet, context, server
+        self.chaos = Chaos(fleet, LEASE)
+        self.report = Report(plan_)
+        self.over = threading.Event()
+
+    def go(self) -> Report:
+        if self.plan.sabotage:
+            broken.change_database(self.context, self.plan.sabotage)
+        self.fleet.start_ours(
+            schedulers=self.plan.schedulers,
+            workers=self.plan.workers,
+            polls=self.plan.polls,
+            apis=self.plan.apis,
+        )
+        self.fleet.wait_until_ready()
+        start = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=WARM_UP)
+        world = prepare(
+            self.context,
+            self.server,
+            seed=self.plan.seed,
+            occurrences=self.plan.occurrences,
+            start=start,
+            seconds=self.plan.seconds,
+        )
+        watcher = threading.Thread(target=self._watch, name="watcher", daemon=True)
+        watcher.start()
+        self._storm(world, start)
+        self._calm(world)
+        self.over.set()
+        watcher.join(60)
+        self._judge(world)
+        return self.report
+
+    def _storm(self, world: World, start: datetime) -> None:
+        self._until(start.timestamp(), [])
+        ends_at = start.timestamp() + self.plan.seconds
+        clients = [
+            Client(world, self.fleet.ports, number, self.plan.seed, ends_at)
+            for number in range(self.plan.clients)
+        ]
+        for client in clients:
+            client.start()
+        began = time.time()
+        faults = [
+            (began + fault.at, fault) for fault in plan(self.plan.seed, self.plan.seconds, self.plan.gap)
+        ]
+        self._until(ends_at, faults)
+        for client in clients:
+            client.done.set()
+        for client in clients:
+            client.join(20)
+
+    def _until(self, end: float, faults: list[tuple[float, Any]]) -> None:
+        """Turns until this wall time: strikes when a fault is due, and revives the dead."""
+        waiting = list(faults)
+        while time.time() < end:
+            while waiting and waiting[0][0] <= time.time():
+                self.chaos.strike(waiting.pop(0)[1])
+            self.chaos.undo_due(time.monotonic())
+            self.fleet.tend()
+            time.sleep(0.02)
+
+    def _watch(self) -> None:
+        """In a thread of its own: a slow look must not keep a fault longer than planned."""
+        while not self.over.wait(LOOK_EVERY):
+            with suppress(Unavailable):
+                found = verdict.broken_promises(self.context, always_only=True)
+                self.report.wrong += [f"during the storm: {sentence}" for sentence in found]
+
+    def _calm(self, world: World) -> None:
+        """Faults end; what is left must be done within the leases, the longest back-off and half a minute."""
+        self.chaos.end()
+        self.fleet.wait_until_ready()
+        calmed = time.time()
+        for number, ticker in enumerate(world.tickers):
+            self._patiently(
+                lambda t=ticker, n=number: self._pause(world.accounts[n % len(world.accounts)], t.id)
+            )
+        self._until_idle(LEASE + RETRY_CAP + SENDING + 30)
+        self.report.figures["seconds to idle"] = round(time.time() - calmed, 1)
+
+    def _pause(self, account: Any, task: Any) -> None:
+        with self.context.transaction(account) as session:
+            pause_task(session, task)
+
+    def _patiently(self, act: Callable[[], None]) -> None:
+        end = time.monotonic() + 30
+        while True:
+            try:
+                return act()
+            except Unavailable:
+                if time.monotonic() > end:
+                    raise
+                self._until(time.time() + 0.2, [])
+
+    def _until_idle(self, patience: float) -> None:
+        """A backlog may take its time as long as it shrinks; what does not shrink any more is stuck."""
+        fewest, end = None, time.time() + patience
+        while time.time() < end:
+            with suppress(Unavailable):
+                left = one(self.context, IDLE)
+                if left == 0:
+                    return
+                if fewest is None or left < fewest:
+                    fewest, end = left, time.time() + patience
+            self._until(time.time() + 0.25, [])
+        self.report.wrong.append(
+            f"{fewest} runs and clocks do not move {patience:.0f} seconds after the storm"
+        )
+
+    def _judge(self, world: World) -> None:
+        logs = self.fleet.logs()
+        self.report.wrong += verdict.faults_in(self.context, world, self.fleet.ledger, self.server.asked)
+        figures = verdict.figures(self.context, world, self.fleet.kills, logs)
+        self.report.figures |= {
+            "faults": sum(self.chaos.done.values()),
+            "faults by kind": dict(sorted(self.chaos.done.items())),
+            "deliveries heard": len(self.server.asked),
+            "connections cut": {"postgres": self.fleet.postgres.cuts, "valkey": self.fleet.valkey.cuts},
+            **figures,
+        }
+
+
+def a_seed() -> int:
+    return random.SystemRandom().randrange(1_000_000)

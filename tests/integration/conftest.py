@@ -1,0 +1,71 @@
+"""A context on this worker's own database, emptied after every test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from core.context import Context, make_context
+from core.settings import Settings
+from core.work import Leases
+from tests.api import a_client, a_secret, a_world
+from tests.factories import A_KEY, an_account
+
+
+@pytest.fixture(scope="session")
+def settings(database_url: str, redis_url: str) -> Settings:
+    return Settings(
+        database_url=database_url,
+        redis_url=redis_url,
+        retry_base=timedelta(milliseconds=1),
+        lease=timedelta(seconds=6),
+        grace=timedelta(seconds=2),
+        key=A_KEY,
+        outbound_allow="127.0.0.1",
+    )
+
+
+@pytest.fixture(scope="session")
+def session_context(settings: Settings) -> Iterator[Context]:
+    context = make_context(settings, "tests")
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def context(session_context: Context) -> Iterator[Context]:
+    yield session_context
+    with session_context.engine.begin() as connection:
+        connection.execute(text("DELETE FROM accounts"))
+
+
+@pytest.fixture
+def leases(context: Context) -> Iterator[Leases]:
+    held = Leases(context)
+    yield held
+    held.close()
+
+
+@pytest.fixture
+def account(context: Context):
+    return an_account(context)
+
+
+@pytest.fixture
+def client(context: Context, account):
+    """The API, asked with a token of `account` that may read and write."""
+    return a_client(context, a_secret(context, account))
+
+
+@pytest.fixture
+def nobody(context: Context):
+    """The API, asked without a token."""
+    return a_client(context)
+
+
+@pytest.fixture
+def world(context: Context, account, leases: Leases):
+    return a_world(context, account, leases)

@@ -1,0 +1,270 @@
+"""Whoever asks, on every route: the matrix is made from the OpenAPI document."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+import pytest
+
+from api.app import make_app
+from tests.api import (
+    World,
+    a_client,
+    a_revoked_secret,
+    a_secret,
+    a_world,
+    an_expired_secret,
+)
+from tests.factories import an_account, rows
+
+# What each route needs besides its path: a route that is not here fails the test that follows.
+BODIES = {
+    ("post", "/api/v1/task/create"): {"name": "x"},
+    ("get", "/api/v1/task/list"): {},
+    ("get", "/api/v1/task/{taskId}/fetch"): {},
+    ("post", "/api/v1/task/{taskId}/update"): {"name": "x"},
+    ("post", "/api/v1/task/{taskId}/delete"): {},
+    ("post", "/api/v1/task/{taskId}/trigger"): {},
+    ("post", "/api/v1/task/{taskId}/cancel"): {},
+    ("post", "/api/v1/task/{taskId}/pause"): {},
+    ("post", "/api/v1/task/{taskId}/resume"): {},
+    ("get", "/api/v1/task/{taskId}/preview"): {},
+    ("get", "/api/v1/task/{taskId}/why"): {"at": "2030-01-01T00:00:00Z"},
+    ("get", "/api/v1/task/{taskId}/history"): {},
+    ("get", "/api/v1/task/{taskId}/execution/list"): {},
+    ("post", "/api/v1/task/{taskId}/execution/{executionId}/cancel"): {},
+    ("post", "/api/v1/task/{taskId}/subscription/create"): {
+        "kind": "webhook",
+        "target": "https://hooks.example/other",
+    },
+    ("get", "/api/v1/task/{taskId}/subscription/list"): {},
+    ("post", "/api/v1/task/{taskId}/subscription/{subscriptionId}/update"): {"includeText": True},
+    ("post", "/api/v1/task/{taskId}/subscription/{subscriptionId}/delete"): {},
+    ("post", "/api/v1/task/{taskId}/subscription/{subscriptionId}/test"): {},
+    ("get", "/api/v1/task/{taskId}/delivery/list"): {},
+    ("post", "/api/v1/task/{taskId}/delivery/{deliveryId}/redeliver"): {},
+    ("post", "/api/v1/task/{taskId}/backfill/create"): {"from": "2020-01-01", "until": 1_577_858_400_000},
+    ("get", "/api/v1/task/{taskId}/backfill/list"): {},
+    ("get", "/api/v1/backfill/{backfillId}/fetch"): {},
+    ("post", "/api/v1/backfill/{backfillId}/pause"): {},
+    ("post", "/api/v1/backfill/{backfillId}/resume"): {},
+    ("post", "/api/v1/backfill/{backfillId}/cancel"): {},
+    ("get", "/api/v1/run/list"): {},
+    ("get", "/api/v1/run/{runId}/fetch"): {},
+    ("post", "/api/v1/run/{runId}/cancel"): {},
+    ("get", "/api/v1/conversation/list"): {},
+    ("get", "/api/v1/conversation/{conversationId}/fetch"): {},
+    ("get", "/api/v1/conversation/{conversationId}/message/list"): {},
+    ("post", "/api/v1/conversation/{conversationId}/delete"): {},
+    ("post", "/api/v1/bot/create"): {"name": "x"},
+    ("get", "/api/v1/bot/list"): {},
+    ("get", "/api/v1/bot/{botId}/fetch"): {},
+}
+OPEN = {("get", "/health/live"), ("get", "/health/ready"), ("get", "/health/work"), ("get", "/metrics")}
+FILTERS = {
+    "/api/v1/task/list": {"botId": "botId"},
+    "/api/v1/run/list": {"taskId": "taskId"},
+    "/api/v1/conversation/list": {"taskId": "taskId", "botId": "botId"},
+}
+PLACES = re.compile(r"{(\w+)}")
+ROUTES = list(BODIES)
+WITH_IDS = [route for route in ROUTES if PLACES.search(route[1])]
+
+
+def asked(client, route, *, headers=None, **ids):
+    method, path = route
+    given = {"json": BODIES[route]} if method == "post" else {"params": BODIES[route]}
+    return client.request(method, path.format(**ids), headers=headers, **given)
+
+
+def ids_of(world: World):
+    return {name: str(value) for name, value in vars(world).items()}
+
+
+def refused(answer, status, code):
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    assert answer.json().keys() == {"message", "code"}
+
+
+@pytest.fixture
+def foreign(context, leases):
+    return a_world(context, an_account(context, "Grace"), leases)
+
+
+def everything_of(context, account):
+    """Every row of an account, as it is stored."""
+    tables = (
+        "tasks",
+        "task_clocks",
+        "runs",
+        "conversations",
+        "messages",
+        "bots",
+        "subscriptions",
+        "deliveries",
+        "jobs",
+    )
+    return {
+        table: rows(context, f"SELECT * FROM {table} WHERE account_id = :id ORDER BY 1", id=account)
+        for table in tables
+    }
+
+
+def test_every_documented_route_is_in_the_matrix(context):
+    paths = make_app(context).openapi()["paths"]
+    documented = {(method, path) for path, methods in paths.items() for method in methods}
+    assert documented == BODIES.keys() | OPEN
+
+
+def test_every_route_of_the_dialect_is_documented_and_mirrored(context):
+    app = make_app(context)
+    served = {(method.lower(), path) for path, methods in routes_of(app) for method in methods}
+    documented = {(m, path) for path, methods in app.openapi()["paths"].items() for m in methods}
+    api = {route for route in served if route[1].startswith("/api/v1/")} - {("get", "/api/v1/spec")}
+    assert api == documented - OPEN
+    assert {(m, path.removeprefix("/api")) for m, path in api} == {
+        route for route in served if route[1].startswith("/v1/")
+    } - {("get", "/v1/spec")}
+
+
+def routes_of(app):
+    """(path, methods) of every route, those of included routers as well."""
+
+    def walk(routes, prefix=""):
+        for route in routes:
+            if hasattr(route, "methods"):
+                yield prefix + route.path, route.methods
+            else:
+                inner = route.original_router.routes
+                yield from walk(inner, prefix + route.include_context.prefix)
+
+    return walk(app.routes)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=" ".join)
+def test_no_route_answers_without_a_valid_token(route, context, account, world, nobody):
+    secrets = {
+        "none": None,
+        "malformed": "Bearer",
+        "empty": "Bearer ",
+        "another scheme": f"Basic {a_secret(context, account)}",
+        "unknown": "Bearer ct_" + "x" * 43,
+        "not ASCII": b"Bearer ct_\xff\xfe",
+        "very long": "Bearer " + "x" * 10_000,
+        "revoked": f"Bearer {a_revoked_secret(context, account)}",
+        "expired": f"Bearer {an_expired_secret(context, account)}",
+    }
+    before = everything_of(context, account)
+    for secret in secrets.values():
+        headers = {} if secret is None else {"Authorization": secret}
+        answer = asked(nobody, route, headers=headers, **ids_of(world))
+        refused(answer, 401, "NOT_AUTHENTICATED")
+        assert answer.headers["www-authenticate"] == "Bearer"
+    assert everything_of(context, account) == before
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=" ".join)
+def test_no_api_route_takes_a_cookie(route, context, account, world, nobody):
+    secret = a_secret(context, account)
+    for name in ("crontalk", "__Host-crontalk"):
+        nobody.cookies.set(name, secret)
+    refused(asked(nobody, route, **ids_of(world)), 401, "NOT_AUTHENTICATED")
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=" ".join)
+def test_a_scope_opens_what_it_names_and_nothing_else(route, context, account, world):
+    opens = "read" if route[0] == "get" else "write"
+    other = "write" if opens == "read" else "read"
+    answer = asked(a_client(context, a_secret(context, account, (other,))), route, **ids_of(world))
+    refused(answer, 403, "NOT_AUTHORIZED")
+    assert answer.headers["x-failure-code"] == "NOT_AUTHORIZED"
+    answer = asked(a_client(context, a_secret(context, account, (opens,))), route, **ids_of(world))
+    assert answer.status_code in {200, 409}
+
+
+@pytest.mark.parametrize("route", WITH_IDS, ids=" ".join)
+def test_another_accounts_ids_are_403_and_touch_nothing(route, context, client, world, foreign):
+    before = everything_of(context, foreign.account)
+    for place in PLACES.findall(route[1]):
+        answer = asked(client, route, **{**ids_of(world), place: getattr(foreign, place)})
+        refused(answer, 403, "NOT_AUTHORIZED")
+        assert answer.headers["x-failure-code"] == "NOT_AUTHORIZED"
+    assert everything_of(context, foreign.account) == before
+
+
+@pytest.mark.parametrize("route", WITH_IDS, ids=" ".join)
+def test_unknown_and_malformed_ids_are_404(route, client, world):
+    for place in PLACES.findall(route[1]):
+        for unknown in (
+            str(uuid.uuid4()),
+            "nonsense",
+            "%00",
+            "%ff",
+            "..%2f..",
+            "0",
+            "-",
+            "a" * 500,
+            "%F0%9F%98%80",
+        ):
+            answer = asked(client, route, **{**ids_of(world), place: unknown})
+            refused(answer, 404, "NOT_FOUND")
+
+
+@pytest.mark.parametrize("path", FILTERS)
+def test_filters_do_not_reach_into_other_accounts(path, client, world, foreign):
+    for parameter, noun in FILTERS[path].items():
+        mine, theirs = getattr(world, noun), getattr(foreign, noun)
+        assert client.get(path, params={parameter: mine}).status_code == 200
+        for value in (theirs, f"{mine},{theirs}"):
+            refused(client.get(path, params={parameter: value}), 403, "NOT_AUTHORIZED")
+        for value in (str(uuid.uuid4()), "nonsense", "\x00", ","):
+            refused(client.get(path, params={parameter: value}), 404, "NOT_FOUND")
+
+
+def test_lists_hold_the_callers_own_rows_only_whatever_the_cursor(client, world, foreign):
+    theirs = set(ids_of(foreign).values())
+    for method, path in ROUTES:
+        if method != "get" or not path.endswith("/list"):
+            continue
+        for cursor in ("", foreign.taskId, foreign.runId, foreign.conversationId):
+            for order in ("asc", "desc"):
+                address = path.format(**ids_of(world))
+                items = client.get(address, params={"cursor": cursor, "order": order}).json()["items"]
+                assert not {str(v) for item in items for v in item.values()} & theirs
+
+
+def test_another_accounts_bot_cannot_be_used(client, world, foreign):
+    for path in ("task/create", f"task/{world.taskId}/update"):
+        answer = client.post(f"/api/v1/{path}", json={"name": "x", "botId": foreign.botId})
+        refused(answer, 403, "NOT_AUTHORIZED")
+
+
+def test_fields_the_server_sets_cannot_be_written(client, context, world, foreign):
+    answer = client.post(
+        "/api/v1/task/create",
+        json={
+            "name": "x",
+            "id": foreign.taskId,
+            "account_id": str(foreign.account),
+            "accountId": str(foreign.account),
+            "state": "deleted",
+            "status": "running",
+            "consecutiveFailures": 7,
+            "nextRunAt": 1,
+            "createdAt": 1,
+        },
+    )
+    (stored,) = rows(context, "SELECT * FROM tasks WHERE id = :id", id=uuid.UUID(answer.json()["id"]))
+    assert stored["account_id"] == world.account
+    assert (stored["state"], stored["consecutive_failures"]) == ("active", 0)
+
+
+def test_a_token_revoked_a_moment_ago_opens_nothing(context, client, account):
+    from core.accounts import list_tokens, revoke_token
+
+    assert client.get("/api/v1/task/list").status_code == 200
+    with context.transaction(account) as session:
+        for token in list_tokens(session):
+            revoke_token(session, token.id)
+    refused(client.get("/api/v1/task/list"), 401, "NOT_AUTHENTICATED")

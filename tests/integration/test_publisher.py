@@ -1,0 +1,64 @@
+"""Publishing to a broker that is away: logged, swallowed, never waited for."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from core.publisher import CeleryPublisher, Hint
+from models import new_id
+
+
+def seconds_of(act) -> float:
+    started = time.monotonic()
+    act()
+    return time.monotonic() - started
+
+
+def a_hint() -> Hint:
+    return Hint(new_id(), "complete", "chat", 1)
+
+
+def test_a_broker_that_refuses_costs_no_time():
+    publisher = CeleryPublisher("redis://127.0.0.1:1/0")
+    publisher._celery()
+    assert seconds_of(lambda: publisher.publish([a_hint()])) < 1
+    publisher.close()
+
+
+def test_a_broker_that_hangs_costs_its_time_once():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        publisher = CeleryPublisher(f"redis://127.0.0.1:{server.getsockname()[1]}/0")
+        assert publisher.waiting("chat") is None
+        spent = seconds_of(lambda: [publisher.waiting("chat"), publisher.publish([a_hint()])])
+        assert spent < 0.5
+        publisher.close()
+
+
+def test_a_broker_that_is_back_is_asked_again(redis_url, monkeypatch):
+    publisher = CeleryPublisher(redis_url)
+    publisher._away_until = time.monotonic() + 60
+    assert publisher.waiting("chat") is None
+    publisher._away_until = 0.0
+    assert publisher.waiting("chat") is not None
+    publisher.close()
+
+
+def test_a_scheduler_does_not_wait_long_for_its_broker_to_get_ready():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for port in (1, server.getsockname()[1]):
+            publisher = CeleryPublisher(f"redis://127.0.0.1:{port}/0")
+            publisher._celery()
+            assert seconds_of(publisher.get_ready) < 5
+            assert publisher.waiting("chat") is None
+            publisher.close()
+
+
+def test_a_publisher_that_got_ready_publishes(redis_url):
+    publisher = CeleryPublisher(redis_url)
+    publisher.get_ready()
+    publisher._client().flushdb()
+    assert publisher.publish([a_hint()])
+    assert publisher.waiting("chat") == 1
+    publisher._client().flushdb()
+    publisher.close()

@@ -1,0 +1,1 @@
+"""Hands: the Celery app with one task per verb, and the poll loop that needs no broker."""
