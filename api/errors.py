@@ -44,8 +44,10 @@ ANSWERS: tuple[tuple[type[CrontalkError], int, str], ...] = (
 )
 CODES = {status: code for _, status, code in ANSWERS} | {
     405: "METHOD_NOT_ALLOWED",
+    408: "TIMEOUT",
     413: "CONTENT_TOO_LARGE",
     415: "UNSUPPORTED_MEDIA_TYPE",
+    422: "UNPROCESSABLE_ENTITY",
     500: "INTERNAL_SERVER_ERROR",
 }
 UNFORESEEN = "Something went wrong here; the log has the details under the request id."

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from core.context import account_of
 from core.errors import Conflict, InvalidInput, NotFound
 from core.past import COVERED, Past, looked_up, past_of
-from core.rows import OneOrMore, checked_text, database_now, own, own_ids, page
+from core.rows import MetaFilter, OneOrMore, checked_text, database_now, own, own_ids, page
 from core.runs import cancel_runs_of_backfill
 from models import MAX_TEXT_BYTES, UNFINISHED, Job, JobKind, JobState, Task, TaskClock, TaskState
 
@@ -154,12 +154,13 @@ def list_backfills(
     take: int = 100,
     before: uuid.UUID | str | None = None,
     ascending: bool = False,
+    meta: Sequence[MetaFilter] = (),
 ) -> list[tuple[Job, Progress]]:
     """The account's backfills, newest first or `ascending`; of some tasks where asked."""
     where = [Job.kind == JobKind.BACKFILL]
     if task_id is not None:
         where.append(Job.task_id.in_(own_ids(session, Task, task_id)))
-    jobs = page(session, Job, *where, take=take, before=before, ascending=ascending)
+    jobs = page(session, Job, *where, take=take, before=before, ascending=ascending, meta=meta)
     progress = progress_of(session, jobs)
     return [(job, progress[job.id]) for job in jobs]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -10,7 +11,7 @@ from sqlalchemy.orm import Session
 from core.chat.model_name import parse_model
 from core.context import account_of
 from core.errors import InvalidInput
-from core.rows import checked_text, own, page
+from core.rows import MetaFilter, checked_text, own, page
 from models import Bot
 
 BACKSTORY_BYTES = 64 * 1024
@@ -47,10 +48,15 @@ def create_bot(
 
 
 def list_bots(
-    session: Session, *, take: int = 100, before: uuid.UUID | str | None = None, ascending: bool = False
+    session: Session,
+    *,
+    take: int = 100,
+    before: uuid.UUID | str | None = None,
+    ascending: bool = False,
+    meta: Sequence[MetaFilter] = (),
 ) -> list[Bot]:
     """The account's bots, newest first or `ascending`."""
-    return page(session, Bot, take=take, before=before, ascending=ascending)
+    return page(session, Bot, take=take, before=before, ascending=ascending, meta=meta)
 
 
 def find_bot(session: Session, name_or_id: uuid.UUID | str | None) -> Bot:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
 from sqlalchemy import text as sql
 from sqlalchemy.exc import IntegrityError
@@ -13,7 +14,7 @@ from core.context import account_of, hint_after_commit, settings_of
 from core.database import violated
 from core.errors import Conflict
 from core.messages import append
-from core.rows import OneOrMore, checked_text, database_now, own, own_ids, page
+from core.rows import MetaFilter, OneOrMore, checked_text, database_now, own, own_ids, page
 from core.runs import cancel_turns_of
 from models import Action, Bot, Conversation, Message, MessageType, Run, RunState, Task, Trigger, new_id
 
@@ -54,6 +55,7 @@ def list_conversations(
     take: int = 100,
     before: uuid.UUID | str | None = None,
     ascending: bool = False,
+    meta: Sequence[MetaFilter] = (),
 ) -> list[Conversation]:
     """The account's conversations, newest first or `ascending`; of some tasks or bots where asked."""
     where = []
@@ -61,7 +63,7 @@ def list_conversations(
         where.append(Conversation.task_id.in_(own_ids(session, Task, task_id)))
     if bot_id is not None:
         where.append(Conversation.bot_id.in_(own_ids(session, Bot, bot_id)))
-    return page(session, Conversation, *where, take=take, before=before, ascending=ascending)
+    return page(session, Conversation, *where, take=take, before=before, ascending=ascending, meta=meta)
 
 
 def get_conversation(session: Session, conversation_id: uuid.UUID | str) -> Conversation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import func, select
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from core.context import account_of
 from core.errors import InvalidInput, NotFound
-from core.rows import checked_text, own
+from core.rows import MetaFilter, checked_text, has_meta, own
 from models import MAX_TEXT_BYTES, Conversation, Message, MessageType, new_id
 
 # The row lock that raises next_seq is the order; created_at never goes back, whatever the clock does.
@@ -82,13 +83,14 @@ def page_messages(
     take: int = 100,
     before: uuid.UUID | None = None,
     ascending: bool = True,
+    meta: Sequence[MetaFilter] = (),
 ) -> list[Message]:
     """A page of a conversation in its order, or against it; `before` is the last id of the page before.
 
     When that message is gone, the page begins after those that are older than it by id.
     """
     conversation = own(session, Conversation, conversation_id)
-    query = select(Message).where(Message.conversation_id == conversation.id)
+    query = select(Message).where(Message.conversation_id == conversation.id, *has_meta(Message.meta, meta))
     if before is not None:
         place = _place_of(session, conversation.id, before, ascending=ascending)
         query = query.where(Message.seq > place if ascending else Message.seq < place)

@@ -4,18 +4,61 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, cast, false, func, select
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from core.context import account_of
 from core.errors import InvalidInput, NotAuthorized, NotFound
-from models import Base, Bot, Conversation, Delivery, Job, Run, Subscription, Task
+from models import (
+    Ability,
+    Base,
+    Bot,
+    Contact,
+    Conversation,
+    Dataset,
+    Delivery,
+    Job,
+    Message,
+    Rating,
+    Record,
+    Run,
+    Skillset,
+    Subscription,
+    Task,
+)
 
-Owned = TypeVar("Owned", Bot, Conversation, Delivery, Job, Run, Subscription, Task)
+Owned = TypeVar(
+    "Owned",
+    Ability,
+    Bot,
+    Contact,
+    Conversation,
+    Dataset,
+    Delivery,
+    Job,
+    Message,
+    Rating,
+    Record,
+    Run,
+    Skillset,
+    Subscription,
+    Task,
+)
+BOOLEANS = {"true": True, "false": False}
 OneOrMore = uuid.UUID | str | Sequence[uuid.UUID | str]
+
+
+@dataclass(frozen=True)
+class MetaFilter:
+    """A value that meta holds at a path, as a list is asked for it: `true` and `false` are booleans."""
+
+    path: tuple[str, ...]
+    value: str
 
 
 def own(session: Session, table: type[Owned], row_id: uuid.UUID | str, *, lock: bool = False) -> Owned:
@@ -67,6 +110,7 @@ def page(
     take: int = 100,
     before: uuid.UUID | str | None = None,
     ascending: bool = False,
+    meta: Sequence[MetaFilter] = (),
 ) -> list[Owned]:
     """Rows of this account, newest first or `ascending`; `before` is the last id of the page before.
 
@@ -75,10 +119,32 @@ def page(
     if not 1 <= take <= 1000:
         raise InvalidInput("A page holds 1 to 1000 items.")
     query = select(table).where(table.account_id == account_of(session), *where)
+    if meta:
+        # What has no meta has none that equals anything.
+        column = table.__table__.columns.get("meta")
+        query = query.where(*(has_meta(column, meta) if column is not None else [false()]))
     if before is not None:
         last = as_id(before, table)
         query = query.where(table.id > last if ascending else table.id < last)
     return list(session.scalars(query.order_by(table.id if ascending else table.id.desc()).limit(take)))
+
+
+def has_meta(column: Any, filters: Sequence[MetaFilter]) -> list[ColumnElement[bool]]:
+    """The conditions of a list that is filtered by meta; paths and values travel as parameters.
+
+    Raises:
+        InvalidInput: no text PostgreSQL can hold.
+
+    """
+    found = []
+    for wanted in filters:
+        for part in (*wanted.path, wanted.value):
+            checked_text(part, "A meta filter", longest=10_000, empty=True)
+        if wanted.value in BOOLEANS:
+            found.append(column[wanted.path] == cast(BOOLEANS[wanted.value], JSONB))
+        else:
+            found.append(column[wanted.path].astext == wanted.value)
+    return found
 
 
 def database_now(session: Session) -> datetime:

@@ -12,14 +12,14 @@ from sqlalchemy.orm import Session
 
 from core.context import Context, account_of
 from core.errors import Conflict, InvalidInput, Unavailable
-from core.rows import OneOrMore, own, own_ids, page
+from core.rows import MetaFilter, OneOrMore, own, own_ids, page
 from core.work import close_steps
 from models import OPEN, Run, RunState, RunStep, Task
 
 # The epoch rises with every change of hands, so whoever still works on the run finds out at its next beat.
 CANCEL = (
     "UPDATE runs SET state = 'cancelled', error_class = 'cancelled', error_code = NULL, epoch = epoch + 1,"
-    " lease_until = NULL, finished_at = now(), reason = :reason"
+    " lease_until = NULL, finished_at = now(), request = NULL, reason = :reason"
     " WHERE {which} AND state IN ('waiting', 'pending', 'running') RETURNING id"
 )
 CANCEL_ONE = text(CANCEL.format(which="id = :id"))
@@ -56,6 +56,7 @@ def list_runs(
     take: int = 100,
     before: uuid.UUID | str | None = None,
     ascending: bool = False,
+    meta: Sequence[MetaFilter] = (),
 ) -> list[Run]:
     """The account's runs, newest first or `ascending`; of some tasks, in some states, of a backfill."""
     unknown = set(states) - set(RunState)
@@ -66,7 +67,7 @@ def list_runs(
         where.append(Run.backfill_id == backfill_id)
     if task_id is not None:
         where.append(Run.task_id.in_(own_ids(session, Task, task_id)))
-    return page(session, Run, *where, take=take, before=before, ascending=ascending)
+    return page(session, Run, *where, take=take, before=before, ascending=ascending, meta=meta)
 
 
 def latest_runs(session: Session, task_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Run]:

@@ -23,6 +23,7 @@ from core.deliveries import announce, announce_budget
 from core.errors import RunFailed, Unavailable
 from core.messages import append
 from core.settings import Settings
+from core.usage import count_usage
 from core.work import Claim, Lease, LeaseLost, pause_tasks, postpone
 from models import MAX_TEXT_BYTES, Action, ErrorClass, Event, MessageType
 
@@ -41,12 +42,14 @@ ATTEMPTS_OF = {
 LOCK_CONVERSATION = text("SELECT purge_epoch FROM conversations WHERE id = :id FOR UPDATE")
 LOCK_RUN = text("SELECT 1 FROM runs WHERE id = :id AND epoch = :epoch AND state = 'running' FOR UPDATE")
 SUCCEED = text(
-    "UPDATE runs SET state = 'succeeded', lease_until = NULL, finished_at = now(), summary = :summary,"
+    "UPDATE runs SET state = 'succeeded', lease_until = NULL, finished_at = now(), request = NULL,"
+    " summary = :summary,"
     " input_tokens = input_tokens + :input, output_tokens = output_tokens + :output, cost = cost + :cost"
     " WHERE id = :id"
 )
 FAIL = text(
-    "UPDATE runs SET state = 'failed', lease_until = NULL, finished_at = now(), error_class = :class,"
+    "UPDATE runs SET state = 'failed', lease_until = NULL, finished_at = now(), request = NULL,"
+    " error_class = :class,"
     " error_code = :code, input_tokens = input_tokens + :input, output_tokens = output_tokens + :output,"
     " cost = cost + :cost"
     " WHERE id = :id AND epoch = :epoch AND state = 'running' RETURNING id"
@@ -81,13 +84,6 @@ COUNT_FAILURE = text(
 )
 # Before the run, as whoever deletes or edits the task does: two orders of locking are one deadlock.
 LOCK_CLOCK = text("SELECT 1 FROM task_clocks WHERE task_id = :id FOR UPDATE")
-COUNT_USAGE = text(
-    "INSERT INTO usage_days AS u (account_id, day, runs, input_tokens, output_tokens, cost)"
-    " VALUES (:account, current_date, :runs, :input, :output, :cost)"
-    " ON CONFLICT (account_id, day) DO UPDATE SET runs = u.runs + excluded.runs,"
-    " input_tokens = u.input_tokens + excluded.input_tokens,"
-    " output_tokens = u.output_tokens + excluded.output_tokens, cost = u.cost + excluded.cost"
-)
 COUNT_TASK_USAGE = text(
     "INSERT INTO task_usage_days AS u (task_id, account_id, day, runs, input_tokens, output_tokens, cost)"
     " VALUES (:task, :account, current_date, :runs, :input, :output, :cost)"
@@ -306,7 +302,7 @@ def _close_steps(session: Session, claimed: Claim, outcome: str, code: str | Non
 
 def _count_usage(session: Session, claimed: Claim, answer: Answer, *, runs: int) -> None:
     values = {"account": claimed.account_id, "runs": runs, **_tokens(answer)}
-    session.execute(COUNT_USAGE, values)
+    count_usage(session, **values)
     if claimed.task_id:
         session.execute(COUNT_TASK_USAGE, {"task": claimed.task_id, **values})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,7 @@ from core.firing import DEFINITIONS, insert_spawned
 from core.ledger import account_for, next_run, rest
 from core.planning import Spawn, spawns_of
 from core.policies import CHECKS, checked_instant, checked_policies
-from core.rows import OneOrMore, checked_text, database_now, own, own_ids, page
+from core.rows import MetaFilter, OneOrMore, checked_text, database_now, own, own_ids, page
 from core.runs import cancel_live_runs_of, cancel_runs_of, supersede_runs_of
 from core.schedule import check_future, check_minimum, next_after, parse, preview
 from core.waiting import promote_of
@@ -224,6 +224,7 @@ def list_tasks(
     take: int = 100,
     before: uuid.UUID | str | None = None,
     ascending: bool = False,
+    meta: Sequence[MetaFilter] = (),
 ) -> list[tuple[Task, TaskClock]]:
     """The account's tasks with their clocks, newest first or `ascending`.
 
@@ -235,7 +236,7 @@ def list_tasks(
     if running is not None:
         under_way = exists().where(Run.task_id == Task.id, Run.state.in_(OPEN))
         where.append(under_way if running else ~under_way)
-    tasks = page(session, Task, *where, take=take, before=before, ascending=ascending)
+    tasks = page(session, Task, *where, take=take, before=before, ascending=ascending, meta=meta)
     query = select(TaskClock).where(TaskClock.task_id.in_([task.id for task in tasks]))
     clocks = {clock.task_id: clock for clock in session.scalars(query)}
     return [(task, clocks[task.id]) for task in tasks if task.id in clocks]

@@ -42,6 +42,7 @@ from core.policies import failed_assertion
 from core.prices import FREE
 from core.settings import Settings
 from core.settlement import Answer, Failure, Postponed, patiently, put_off, settle_failure, store
+from core.usage import a_slot
 from core.work import Claim, Lease, LeaseLost, Leases, claim
 from models import MAX_TEXT_BYTES, Action, ErrorClass
 
@@ -53,9 +54,9 @@ ANSWER = 32_768
 BEGIN_CALL = text(
     "WITH counted AS (UPDATE runs SET model_calls = model_calls + 1, model = :model WHERE id = :id"
     "  AND epoch = :epoch AND state = 'running' RETURNING id, account_id, epoch, model_calls),"
-    " used AS (INSERT INTO usage_days AS u (account_id, day, model_calls)"
-    "  SELECT account_id, current_date, 1 FROM counted"
-    "  ON CONFLICT (account_id, day) DO UPDATE SET model_calls = u.model_calls + 1)"
+    " used AS (INSERT INTO usage_days AS u (account_id, day, slot, model_calls)"
+    "  SELECT account_id, current_date, :slot, 1 FROM counted"
+    "  ON CONFLICT (account_id, day, slot) DO UPDATE SET model_calls = u.model_calls + 1)"
     " INSERT INTO run_steps (run_id, step, account_id, epoch, model)"
     " SELECT id, 'model.' || model_calls, account_id, epoch, :model FROM counted RETURNING step"
 )
@@ -273,7 +274,7 @@ def _begin_call(session: Session, claimed: Claim, model: str) -> str:
         LeaseLost: the run was cancelled or given back; a call would be paid for nothing.
 
     """
-    values = {"id": claimed.id, "epoch": claimed.epoch, "model": model}
+    values = {"id": claimed.id, "epoch": claimed.epoch, "model": model, "slot": a_slot()}
     step: str | None = session.execute(BEGIN_CALL, values).scalar_one_or_none()
     if step is None:
         raise LeaseLost("The run went on without us.")

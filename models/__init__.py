@@ -3,9 +3,12 @@
 from models.accounts import Account, ApiToken, LoginLink
 from models.base import Base, first_id_of, new_id, new_ids
 from models.bots import Bot
+from models.contacts import Contact, Rating
 from models.conversations import MAX_TEXT_BYTES, Conversation, ConversationStatus, Message, MessageType
 from models.deliveries import Channel, Delivery, DeliveryState, Event, Subscription, SubscriptionState
+from models.doors import IdempotencyKey, SessionToken
 from models.jobs import DUE_STATES, UNFINISHED, Job, JobKind, JobState
+from models.knowledge import Ability, Dataset, Record, Skillset, Visibility
 from models.runs import ACTIVE, OPEN, ErrorClass, Reason, Run, RunState, RunStep, Trigger
 from models.tasks import (
     Action,
@@ -25,6 +28,7 @@ __all__ = [
     "MAX_TEXT_BYTES",
     "OPEN",
     "UNFINISHED",
+    "Ability",
     "Account",
     "Action",
     "ApiToken",
@@ -32,13 +36,16 @@ __all__ = [
     "Bot",
     "CatchUp",
     "Channel",
+    "Contact",
     "Conversation",
     "ConversationMode",
     "ConversationStatus",
+    "Dataset",
     "Delivery",
     "DeliveryState",
     "ErrorClass",
     "Event",
+    "IdempotencyKey",
     "Job",
     "JobKind",
     "JobState",
@@ -46,10 +53,14 @@ __all__ = [
     "Message",
     "MessageType",
     "Overlap",
+    "Rating",
     "Reason",
+    "Record",
     "Run",
     "RunState",
     "RunStep",
+    "SessionToken",
+    "Skillset",
     "Subscription",
     "SubscriptionState",
     "Task",
@@ -58,6 +69,7 @@ __all__ = [
     "TaskUsageDay",
     "Trigger",
     "UsageDay",
+    "Visibility",
     "first_id_of",
     "new_id",
     "new_ids",

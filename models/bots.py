@@ -6,10 +6,11 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, content, created_column, id_column, meta_column
+from models.base import Base, content, created_column, id_column, meta_column, one_of
+from models.knowledge import Visibility
 
 
 class Bot(Base):
@@ -18,6 +19,17 @@ class Bot(Base):
     __tablename__ = "bots"
     __table_args__ = (
         UniqueConstraint("account_id", "id"),
+        ForeignKeyConstraint(
+            ["account_id", "dataset_id"],
+            ["datasets.account_id", "datasets.id"],
+            ondelete="SET NULL (dataset_id)",
+        ),
+        ForeignKeyConstraint(
+            ["account_id", "skillset_id"],
+            ["skillsets.account_id", "skillsets.id"],
+            ondelete="SET NULL (skillset_id)",
+        ),
+        one_of("visibility", Visibility),
         Index("uq_bots_default", "account_id", unique=True, postgresql_where=text("is_default")),
     )
 
@@ -28,6 +40,12 @@ class Bot(Base):
     description: Mapped[str | None] = content()
     backstory: Mapped[str | None] = content()
     model: Mapped[str | None]
+    dataset_id: Mapped[uuid.UUID | None]
+    skillset_id: Mapped[uuid.UUID | None]
+    privacy: Mapped[bool] = mapped_column(server_default="false")
+    moderation: Mapped[bool] = mapped_column(server_default="false")
+    visibility: Mapped[str] = mapped_column(server_default=Visibility.PRIVATE)
+    alias: Mapped[str | None] = content()
     meta: Mapped[dict[str, Any]] = meta_column()
     created_at: Mapped[datetime] = created_column()
     updated_at: Mapped[datetime] = created_column()

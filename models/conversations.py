@@ -7,7 +7,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy import (
+    CheckConstraint,
+    Computed,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, content, created_column, id_column, meta_column, one_of
@@ -38,6 +47,7 @@ class Conversation(Base):
 
     `next_seq` hands out the order of messages; the row lock taken to raise it is the order.
     `purge_epoch` rises with every deletion inside, so that a reply made from older text is discarded.
+    What it says itself of backstory, model, dataset and skillset goes before what its bot says.
     """
 
     __tablename__ = "conversations"
@@ -52,6 +62,28 @@ class Conversation(Base):
         ForeignKeyConstraint(
             ["account_id", "run_id"], ["runs.account_id", "runs.id"], ondelete="SET NULL (run_id)"
         ),
+        ForeignKeyConstraint(
+            ["account_id", "contact_id"],
+            ["contacts.account_id", "contacts.id"],
+            ondelete="SET NULL (contact_id)",
+        ),
+        ForeignKeyConstraint(
+            ["account_id", "dataset_id"],
+            ["datasets.account_id", "datasets.id"],
+            ondelete="SET NULL (dataset_id)",
+        ),
+        ForeignKeyConstraint(
+            ["account_id", "skillset_id"],
+            ["skillsets.account_id", "skillsets.id"],
+            ondelete="SET NULL (skillset_id)",
+        ),
+        Index("ix_conversations_bot", "bot_id", "id"),
+        Index(
+            "ix_conversations_contact", "contact_id", "id", postgresql_where=text("contact_id IS NOT NULL")
+        ),
+        Index("ix_conversations_dataset", "dataset_id", postgresql_where=text("dataset_id IS NOT NULL")),
+        Index("ix_conversations_skillset", "skillset_id", postgresql_where=text("skillset_id IS NOT NULL")),
+        Index("ix_conversations_expires", "expires_at", postgresql_where=text("expires_at IS NOT NULL")),
         Index("ix_conversations_task", "task_id", "id", postgresql_where=text("task_id IS NOT NULL")),
         Index("ix_conversations_run", "run_id", postgresql_where=text("run_id IS NOT NULL")),
         one_of("status", ConversationStatus),
@@ -62,10 +94,18 @@ class Conversation(Base):
     bot_id: Mapped[uuid.UUID | None]
     task_id: Mapped[uuid.UUID | None]
     run_id: Mapped[uuid.UUID | None]
-    source: Mapped[str]
+    contact_id: Mapped[uuid.UUID | None]
+    dataset_id: Mapped[uuid.UUID | None]
+    skillset_id: Mapped[uuid.UUID | None]
+    source: Mapped[str] = content(nullable=False)
     status: Mapped[str] = mapped_column(server_default=ConversationStatus.ACTIVE)
     name: Mapped[str | None] = content()
     description: Mapped[str | None] = content()
+    backstory: Mapped[str | None] = content()
+    model: Mapped[str | None]
+    privacy: Mapped[bool] = mapped_column(server_default="false")
+    moderation: Mapped[bool] = mapped_column(server_default="false")
+    expires_at: Mapped[datetime | None]
     meta: Mapped[dict[str, Any]] = meta_column()
     next_seq: Mapped[int] = mapped_column(server_default="1")
     purge_epoch: Mapped[int] = mapped_column(server_default="0")
@@ -81,8 +121,10 @@ class Message(Base):
     """
 
     __tablename__ = "messages"
+    __mapper_args__ = {"eager_defaults": False}  # noqa: RUF012 (SQLAlchemy's own protocol; `search` is not read back)
     __table_args__ = (
         UniqueConstraint("conversation_id", "seq"),
+        Index("ix_messages_search", "search", postgresql_using="gin"),
         ForeignKeyConstraint(
             ["account_id", "conversation_id"],
             ["conversations.account_id", "conversations.id"],
@@ -107,6 +149,12 @@ class Message(Base):
     description: Mapped[str | None] = content()
     text: Mapped[str] = content(nullable=False)
     meta: Mapped[dict[str, Any]] = meta_column()
+    search: Mapped[str] = mapped_column(
+        TSVECTOR,
+        Computed("to_tsvector('simple', left(text, 100000))", persisted=True),
+        deferred=True,
+        info={"content": True},
+    )
     run_id: Mapped[uuid.UUID | None]
     step: Mapped[str | None]
     created_at: Mapped[datetime] = created_column()

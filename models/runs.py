@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -12,9 +13,11 @@ from sqlalchemy import (
     ForeignKey,
     ForeignKeyConstraint,
     Index,
+    LargeBinary,
     UniqueConstraint,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, content, created_column, id_column, one_of
@@ -173,6 +176,7 @@ class Run(Base):
         CheckConstraint("state <> 'failed' OR error_class IS NOT NULL", name="failed_has_class"),
         CheckConstraint("state <> 'succeeded' OR error_class IS NULL", name="succeeded_has_no_class"),
         CheckConstraint("state NOT IN ('skipped', 'missed') OR reason IS NOT NULL", name="unrun_has_reason"),
+        CheckConstraint("request IS NULL OR finished_at IS NULL", name="request_ends_with_run"),
         CheckConstraint("(covers_from IS NULL) = (covers_count IS NULL)", name="span"),
         CheckConstraint("attempt >= 0 AND crashes BETWEEN 0 AND 3 AND model_calls >= 0", name="counters"),
     )
@@ -210,6 +214,10 @@ class Run(Base):
     input_tokens: Mapped[int] = mapped_column(BigInteger, server_default="0")
     output_tokens: Mapped[int] = mapped_column(BigInteger, server_default="0")
     cost: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    # How the turn was asked for: names and numbers, no text. `request` is the text that came along
+    # (functions, extensions, a stateless conversation), sealed, and gone when the run has ended.
+    params: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
+    request: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = created_column()
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

@@ -80,11 +80,18 @@ class Task(Base):
         ForeignKeyConstraint(
             ["account_id", "bot_id"], ["bots.account_id", "bots.id"], ondelete="SET NULL (bot_id)"
         ),
+        ForeignKeyConstraint(
+            ["account_id", "contact_id"],
+            ["contacts.account_id", "contacts.id"],
+            ondelete="SET NULL (contact_id)",
+        ),
+        Index("ix_tasks_bot", "bot_id", "id"),
+        Index("ix_tasks_contact", "contact_id", "id", postgresql_where=text("contact_id IS NOT NULL")),
         one_of("state", TaskState),
         one_of("action", Action),
         CheckConstraint(
             "state <> 'deleted' OR (name IS NULL AND description IS NULL AND schedule IS NULL"
-            " AND bot_id IS NULL AND meta = '{}' AND assertions = '{}')",
+            " AND bot_id IS NULL AND contact_id IS NULL AND meta = '{}' AND assertions = '{}')",
             name="tombstone_is_blank",
         ),
         one_of("overlap", Overlap),
@@ -96,7 +103,8 @@ class Task(Base):
         CheckConstraint("paused_until IS NULL OR state = 'paused'", name="paused_until_is_paused"),
         CheckConstraint("starts_at < expires_at", name="starts_before_it_expires"),
         CheckConstraint(
-            "max_time_ms BETWEEN 0 AND 86400000 AND max_iterations BETWEEN 0 AND 100000 AND max_tokens >= 0",
+            "max_time_ms BETWEEN 0 AND 86400000 AND max_iterations BETWEEN 0 AND 100000 AND max_tokens >= 0"
+            " AND max_calls BETWEEN 0 AND 100000",
             name="limits",
         ),
         CheckConstraint("consecutive_failures >= 0", name="consecutive_failures"),
@@ -105,6 +113,7 @@ class Task(Base):
     id: Mapped[uuid.UUID] = id_column()
     account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"))
     bot_id: Mapped[uuid.UUID | None]
+    contact_id: Mapped[uuid.UUID | None]
     state: Mapped[str] = mapped_column(server_default=TaskState.ACTIVE)
     pause_reason: Mapped[str | None]
     action: Mapped[str] = mapped_column(server_default=Action.COMPLETE)
@@ -114,6 +123,7 @@ class Task(Base):
     timezone: Mapped[str | None]
     max_time_ms: Mapped[int | None]
     max_iterations: Mapped[int | None]
+    max_calls: Mapped[int | None]
     max_tokens: Mapped[int | None]
     max_cost: Mapped[int | None] = mapped_column(BigInteger)
     max_tokens_per_day: Mapped[int | None] = mapped_column(BigInteger)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends
 
 from api.chatbotkit import backfills, bots, conversations, executions, runs, subscriptions, tasks
-from api.chatbotkit.answers import ERRORS, takes_json
+from api.chatbotkit.answers import ERRORS, serves
 
 PREFIXES = ("/api/v1", "/v1")
 
 
 def make_router() -> APIRouter:
-    router = APIRouter(responses=ERRORS, dependencies=[Depends(takes_json)])
+    router = APIRouter(responses=ERRORS, dependencies=[Depends(serves)])
     for noun in (tasks, executions, backfills, subscriptions, runs, conversations, bots):
         router.include_router(noun.router)
     return router

@@ -1,43 +1,98 @@
-"""How the dialect answers: plain JSON, the documented shape of it, and which Accept it can serve."""
+"""How the dialect answers: in which form, and the documented shape of it (contract sections 1.4 and 1.5)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
 
-from api.errors import ErrorAnswer
+from api.errors import CODES, ErrorAnswer
 from core.errors import InvalidInput
 
-JSON_RANGES = frozenset({"", "*/*", "application/*", "application/json"})
-ERRORS: dict[int | str, dict[str, Any]] = {
-    "4XX": {
-        "model": ErrorAnswer,
-        "description": "400 not acceptable, 401 no valid token, 403 another account's, 404 unknown,"
-        " 405 wrong method, 409 not in this state, 413 too large, 415 not JSON, 429 too fast.",
-    },
-    "5XX": {"model": ErrorAnswer, "description": "503 come back after Retry-After; nothing was stored."},
+JSON = "application/json"
+JSONL = "application/jsonl"
+EVENTS = "text/event-stream"
+CSV = "text/csv"
+# What a caller may write for each form; anything else names no form of ours.
+RANGES = {
+    "": JSON,
+    "*/*": JSON,
+    "application/*": JSON,
+    JSON: JSON,
+    JSONL: JSONL,
+    "application/x-ndjson": JSONL,
+    EVENTS: EVENTS,
+    CSV: CSV,
 }
+SAID = {
+    400: "The request cannot be accepted; the message says why.",
+    401: "No valid token.",
+    403: "Another account's, or out of the token's scope.",
+    404: "There is no such thing.",
+    405: "The address takes another method.",
+    408: "It took too long; what was stored stays, and the work goes on.",
+    409: "Not in this state.",
+    413: "Too large.",
+    415: "Not JSON.",
+    422: "The work was done and failed; what was stored stays.",
+    429: "Too fast or too much; come back after Retry-After.",
+    500: "A fault of ours.",
+    503: "Come back after Retry-After; nothing was stored.",
+}
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorAnswer, "description": SAID[status]} for status in sorted(CODES) if status in SAID
+}
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
-def returns(shape: Any) -> dict[int | str, dict[str, Any]]:
+def answers_in(*forms: str) -> Callable[[Endpoint], Endpoint]:
+    """Declares the forms an endpoint can answer in beside JSON."""
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        endpoint.forms = frozenset({JSON, *forms})  # type: ignore[attr-defined]
+        return endpoint
+
+    return mark
+
+
+def form_of(request: Request) -> str:
+    """The form the caller asks for, of those the endpoint has: the first one named, JSON when none is.
+
+    Raises:
+        InvalidInput: it has none of them; 400, as the contract says.
+
+    """
+    forms = getattr(request.scope.get("endpoint"), "forms", frozenset({JSON}))
+    for wanted in request.headers.get("accept", "*/*").split(","):
+        form = RANGES.get(wanted.partition(";")[0].strip().lower())
+        if form in forms:
+            return str(form)
+    raise InvalidInput(f"This address answers in {', '.join(sorted(forms))} only.")
+
+
+def serves(request: Request) -> None:
+    """Refuses callers who accept no form of the endpoint's, before anything is done."""
+    form_of(request)
+
+
+def returns(shape: Any, *forms: str) -> dict[int | str, dict[str, Any]]:
     """The documented answer of a route. Documents are built by us, so answers are not checked again."""
-    return {200: {"model": shape, "description": "Done."}}
+    also = {form: {"schema": {"type": "string"}} for form in forms}
+    return {200: {"model": shape, "description": "Done.", **({"content": also} if also else {})}}
 
 
 def answer(document: Mapping[str, Any]) -> JSONResponse:
     return JSONResponse(document)
 
 
-def takes_json(request: Request) -> None:
-    """Refuses callers who accept no JSON: nothing here answers in another form.
+def event_line(kind: str, data: Any, **more: Any) -> bytes:
+    """One event of a stream. ASCII only: the Node SDK decodes every chunk of bytes by itself."""
+    return json.dumps({"type": kind, "data": data, **more}, separators=(",", ":")).encode() + b"\n"
 
-    Raises:
-        InvalidInput: as the contract says (section 1.5), 400.
 
-    """
-    ranges = request.headers.get("accept", "*/*").split(",")
-    if JSON_RANGES.isdisjoint(one.partition(";")[0].strip().lower() for one in ranges):
-        raise InvalidInput("This address answers in application/json only.")
+def server_event(kind: str, data: Any) -> bytes:
+    """The same for `text/event-stream`."""
+    return f"event: {kind}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
+from sqlalchemy.orm import Session
 
 from api.auth import Tenant
-from api.chatbotkit import lists
 from api.chatbotkit.answers import answer, returns
-from api.chatbotkit.lists import ListPart
-from api.chatbotkit.shapes import BackfillAnswer, BackfillPlan, BackfillRequest, Identified, Page
+from api.chatbotkit.lists import ListPart, as_list, each, listed, pages
+from api.chatbotkit.shapes import BackfillAnswer, BackfillPlan, BackfillRequest, Identified
 from core import backfills
+from core.backfills import Progress
 from core.documents import backfill_document, plan_document
 from core.tasks import get_task
+from models import Job
 
 router = APIRouter(tags=["backfill"])
 
@@ -39,12 +43,16 @@ def create_backfill(session: Tenant, taskId: str, body: BackfillRequest) -> JSON
     return answer(plan_document(plan, job))
 
 
-@router.get("/task/{taskId}/backfill/list", responses=returns(Page[BackfillAnswer]))
-def list_backfills(session: Tenant, taskId: str, part: ListPart) -> JSONResponse:
+@router.get("/task/{taskId}/backfill/list", responses=pages(BackfillAnswer))
+@as_list
+def list_backfills(taskId: str, part: ListPart) -> Response:
     """The backfills of a task, newest first."""
-    task, _ = get_task(session, taskId)
-    found = backfills.list_backfills(session, task_id=task.id, **part.window())
-    return answer(lists.answer([backfill_document(*pair) for pair in found]))
+
+    def fetch(session: Session, **window: Any) -> list[tuple[Job, Progress]]:
+        task, _ = get_task(session, taskId)
+        return backfills.list_backfills(session, task_id=task.id, **window)
+
+    return listed(part, fetch, each(lambda pair: backfill_document(*pair)))
 
 
 @router.get("/backfill/{backfillId}/fetch", responses=returns(BackfillAnswer))

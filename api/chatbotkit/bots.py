@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 from api.auth import Tenant
-from api.chatbotkit import lists
 from api.chatbotkit.answers import answer, returns
-from api.chatbotkit.lists import ListPart
-from api.chatbotkit.shapes import BotAnswer, BotRequest, Identified, Page
+from api.chatbotkit.lists import ListPart, as_list, each, listed, pages
+from api.chatbotkit.shapes import BotAnswer, BotRequest, Identified
 from core import bots
 from core.documents import bot_document
 
@@ -21,10 +20,11 @@ def create_bot(session: Tenant, body: BotRequest) -> JSONResponse:
     return answer({"id": str(bots.create_bot(session, **body.model_dump()).id)})
 
 
-@router.get("/list", responses=returns(Page[BotAnswer]))
-def list_bots(session: Tenant, part: ListPart) -> JSONResponse:
+@router.get("/list", responses=pages(BotAnswer))
+@as_list
+def list_bots(part: ListPart) -> Response:
     """The account's bots, newest first."""
-    return answer(lists.answer([bot_document(bot) for bot in bots.list_bots(session, **part.window())]))
+    return listed(part, bots.list_bots, each(bot_document))
 
 
 @router.get("/{botId}/fetch", responses=returns(BotAnswer))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 from api.auth import Tenant
-from api.chatbotkit import lists
 from api.chatbotkit.answers import answer, returns
-from api.chatbotkit.lists import ListPart, alternatives
-from api.chatbotkit.shapes import ConversationAnswer, Identified, MessageAnswer, Page
+from api.chatbotkit.lists import ListPart, alternatives, as_list, each, listed, pages
+from api.chatbotkit.shapes import ConversationAnswer, Identified, MessageAnswer
 from core import conversations
 from core.documents import conversation_document, message_document
 from core.messages import page_messages
@@ -19,18 +19,18 @@ from core.messages import page_messages
 router = APIRouter(prefix="/conversation", tags=["conversation"])
 
 
-@router.get("/list", responses=returns(Page[ConversationAnswer]))
+@router.get("/list", responses=pages(ConversationAnswer))
+@as_list
 def list_conversations(
-    session: Tenant,
     part: ListPart,
     task_id: Annotated[str, Query(alias="taskId", description="One task, or several by commas.")] = "",
     bot_id: Annotated[str, Query(alias="botId", description="One bot, or several by commas.")] = "",
-) -> JSONResponse:
+) -> Response:
     """The account's conversations, newest first."""
-    found = conversations.list_conversations(
-        session, task_id=alternatives(task_id), bot_id=alternatives(bot_id), **part.window()
+    fetch = partial(
+        conversations.list_conversations, task_id=alternatives(task_id), bot_id=alternatives(bot_id)
     )
-    return answer(lists.answer([conversation_document(conversation) for conversation in found]))
+    return listed(part, fetch, each(conversation_document))
 
 
 @router.get("/{conversationId}/fetch", responses=returns(ConversationAnswer))
@@ -38,11 +38,12 @@ def fetch_conversation(session: Tenant, conversationId: str) -> JSONResponse:
     return answer(conversation_document(conversations.get_conversation(session, conversationId)))
 
 
-@router.get("/{conversationId}/message/list", responses=returns(Page[MessageAnswer]))
-def list_messages(session: Tenant, conversationId: str, part: ListPart) -> JSONResponse:
+@router.get("/{conversationId}/message/list", responses=pages(MessageAnswer))
+@as_list
+def list_messages(conversationId: str, part: ListPart) -> Response:
     """The messages of a conversation, oldest first."""
-    found = page_messages(session, conversationId, **part.window(ascending=True))
-    return answer(lists.answer([message_document(message) for message in found]))
+    fetch = partial(page_messages, conversation_id=conversationId)
+    return listed(part, fetch, each(message_document), ascending=True)
 
 
 @router.post("/{conversationId}/delete", responses=returns(Identified))

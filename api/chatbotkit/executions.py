@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
+from sqlalchemy.orm import Session
 
 from api.auth import Tenant
-from api.chatbotkit import lists
 from api.chatbotkit.answers import answer, returns
-from api.chatbotkit.lists import ListPart
-from api.chatbotkit.shapes import CancelledExecution, ExecutionAnswer, Page
+from api.chatbotkit.lists import ListPart, as_list, each, listed, pages
+from api.chatbotkit.shapes import CancelledExecution, ExecutionAnswer
 from core.documents import execution_document
 from core.errors import NotFound
 from core.runs import cancel_run, get_run, list_runs
 from core.tasks import get_task
-from models import OPEN, RunState
+from models import OPEN, Run, RunState, Task
 
 router = APIRouter(prefix="/task/{taskId}/execution", tags=["task"])
 
@@ -29,18 +29,22 @@ STATES = {
 BEGUN = tuple(state for states in STATES.values() for state in states)
 
 
-@router.get("/list", responses=returns(Page[ExecutionAnswer]))
+@router.get("/list", responses=pages(ExecutionAnswer))
+@as_list
 def list_executions(
-    session: Tenant,
     taskId: str,
     part: ListPart,
     status: Annotated[str, Query(description="idle, running or canceled.")] = "",
-) -> JSONResponse:
+) -> Response:
     """What the task ran, newest first."""
-    task, _ = get_task(session, taskId)
     states = STATES.get(status, ()) if status else BEGUN
-    runs = list_runs(session, task_id=task.id, states=states, **part.window()) if states else []
-    return answer(lists.answer([execution_document(run, task) for run in runs]))
+
+    def fetch(session: Session, **window: Any) -> list[tuple[Run, Task]]:
+        task, _ = get_task(session, taskId)
+        runs = list_runs(session, task_id=task.id, states=states, **window) if states else []
+        return [(run, task) for run in runs]
+
+    return listed(part, fetch, each(lambda pair: execution_document(*pair)))
 
 
 @router.post("/{executionId}/cancel", responses=returns(CancelledExecution))

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 from api.auth import Tenant
-from api.chatbotkit import lists
 from api.chatbotkit.answers import answer, returns
-from api.chatbotkit.lists import ListPart, alternatives
-from api.chatbotkit.shapes import Identified, Page, RunAnswer
+from api.chatbotkit.lists import ListPart, alternatives, as_list, each, listed, pages
+from api.chatbotkit.shapes import Identified, RunAnswer
 from core import runs
 from core.documents import run_document
 
 router = APIRouter(prefix="/run", tags=["run"])
 
 
-@router.get("/list", responses=returns(Page[RunAnswer]))
+@router.get("/list", responses=pages(RunAnswer))
+@as_list
 def list_runs(
-    session: Tenant,
     part: ListPart,
     task_id: Annotated[str, Query(alias="taskId", description="One task, or several by commas.")] = "",
     state: Annotated[str, Query(description="One state, or several by commas.")] = "",
-) -> JSONResponse:
+) -> Response:
     """Every occurrence and turn, newest first: what ran, what was skipped or missed, and why."""
-    found = runs.list_runs(
-        session, task_id=alternatives(task_id), states=alternatives(state) or (), **part.window()
-    )
-    return answer(lists.answer([run_document(run) for run in found]))
+    fetch = partial(runs.list_runs, task_id=alternatives(task_id), states=alternatives(state) or ())
+    return listed(part, fetch, each(run_document))
 
 
 @router.get("/{runId}/fetch", responses=returns(RunAnswer))

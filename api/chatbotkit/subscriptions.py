@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import APIRouter
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 from api.auth import Tenant
-from api.chatbotkit import lists
 from api.chatbotkit.answers import answer, returns
-from api.chatbotkit.lists import ListPart
+from api.chatbotkit.lists import ListPart, as_list, each, listed, page_of, pages
 from api.chatbotkit.shapes import (
     DeliveryAnswer,
     Identified,
@@ -45,7 +46,7 @@ def create_subscription(session: Tenant, taskId: str, body: SubscriptionRequest)
 def list_subscriptions(session: Tenant, taskId: str) -> JSONResponse:
     """All of the task's subscriptions, oldest first."""
     rows = subscriptions.list_subscriptions(session, taskId)
-    return answer(lists.answer([subscription_document(row) for row in rows]))
+    return answer(page_of([subscription_document(row) for row in rows]))
 
 
 @router.post("/subscription/{subscriptionId}/update", responses=returns(Identified))
@@ -70,11 +71,12 @@ def test_subscription(session: Tenant, taskId: str, subscriptionId: str) -> JSON
     return answer({"id": str(delivery.subscription_id), "deliveryId": str(delivery.id)})
 
 
-@router.get("/delivery/list", responses=returns(Page[DeliveryAnswer]))
-def list_deliveries(session: Tenant, taskId: str, part: ListPart) -> JSONResponse:
+@router.get("/delivery/list", responses=pages(DeliveryAnswer))
+@as_list
+def list_deliveries(taskId: str, part: ListPart) -> Response:
     """What the task told, newest first: attempts and outcomes, never what was said."""
-    found = subscriptions.list_deliveries(session, taskId, **part.window())
-    return answer(lists.answer([delivery_document(*pair) for pair in found]))
+    fetch = partial(subscriptions.list_deliveries, task_id=taskId)
+    return listed(part, fetch, each(lambda pair: delivery_document(*pair)))
 
 
 @router.post("/delivery/{deliveryId}/redeliver", responses=returns(Identified))

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
+from sqlalchemy.orm import Session
 
 from api.auth import Tenant
-from api.chatbotkit import lists
 from api.chatbotkit.answers import answer, returns
-from api.chatbotkit.lists import ListPart, alternatives
+from api.chatbotkit.lists import ListPart, alternatives, as_list, listed, pages
 from api.chatbotkit.shapes import (
     ExplanationAnswer,
     HistoryAnswer,
     Identified,
     Instants,
-    Page,
     PauseRequest,
     TaskAnswer,
     TaskRequest,
@@ -86,27 +87,29 @@ def _document(task: Task, clock: TaskClock, latest: Run | None) -> Document:
     return task_document(task, clock) | task_status(latest)
 
 
+def _documents(session: Session, found: Sequence[tuple[Task, TaskClock]]) -> list[Document]:
+    latest = latest_runs(session, [task.id for task, _ in found])
+    return [_document(task, clock, latest.get(task.id)) for task, clock in found]
+
+
 @router.post("/create", responses=returns(Identified))
 def create_task(session: Tenant, body: TaskRequest) -> JSONResponse:
     """A new task. Without a schedule it runs when it is triggered."""
     return answer({"id": str(tasks.create_task(session, **_fields(body)).id)})
 
 
-@router.get("/list", responses=returns(Page[TaskAnswer]))
+@router.get("/list", responses=pages(TaskAnswer))
+@as_list
 def list_tasks(
-    session: Tenant,
     part: ListPart,
     bot_id: Annotated[str, Query(alias="botId", description="One bot, or several by commas.")] = "",
     status: Annotated[str, Query(description="idle or running.")] = "",
-) -> JSONResponse:
+) -> Response:
     """The account's tasks, newest first."""
+    fetch = partial(tasks.list_tasks, bot_id=alternatives(bot_id), running=RUNNING.get(status))
     if status and status not in RUNNING:
-        return answer(lists.answer([]))
-    found = tasks.list_tasks(
-        session, bot_id=alternatives(bot_id), running=RUNNING.get(status), **part.window()
-    )
-    latest = latest_runs(session, [task.id for task, _ in found])
-    return answer(lists.answer([_document(task, clock, latest.get(task.id)) for task, clock in found]))
+        return listed(part, lambda *_args, **_window: [], _documents)
+    return listed(part, fetch, _documents)
 
 
 @router.get("/{taskId}/fetch", responses=returns(TaskAnswer))
