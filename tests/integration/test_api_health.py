@@ -261,9 +261,9 @@ def test_the_openapi_document_is_served_and_tells_security_shapes_and_errors(nob
     for method, path in BODIES:
         operation = document["paths"][path][method]
         assert operation["security"] == [{"HTTPBearer": []}]
-        assert operation["responses"].keys() == {"200", "4XX", "5XX"}
+        assert operation["responses"].keys() >= {"200", "400", "401", "403", "429", "503"}
         assert "$ref" in operation["responses"]["200"]["content"]["application/json"]["schema"]
-        assert "$ref" in operation["responses"]["4XX"]["content"]["application/json"]["schema"]
+        assert "$ref" in operation["responses"]["400"]["content"]["application/json"]["schema"]
     names = [op["operationId"] for methods in document["paths"].values() for op in methods.values()]
     assert len(names) == len(set(names))
 

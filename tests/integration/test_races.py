@@ -44,7 +44,7 @@ def test_a_cancellation_closes_the_step_that_was_stored_while_it_waited(
 ):
     cancelling = beside(context, eventually, lambda: cancel(context, account, claimed.id))
     with cancelling as start_and_wait, context.transaction() as session:
-        session.execute(BEGIN_CALL, {"id": claimed.id, "epoch": claimed.epoch, "model": "m"})
+        session.execute(BEGIN_CALL, {"id": claimed.id, "epoch": claimed.epoch, "model": "m", "slot": 0})
         start_and_wait()
     assert the_run(context, claimed.id)["state"] == "cancelled"
     assert rows(context, "SELECT DISTINCT outcome FROM run_steps") == [{"outcome": "cancelled"}]
@@ -62,7 +62,7 @@ def test_a_cancellation_closes_the_attempt_that_began_while_it_waited(context, a
 
 def test_a_reaped_run_leaves_no_step_open(context, claimed):
     with context.transaction() as session:
-        session.execute(BEGIN_CALL, {"id": claimed.id, "epoch": claimed.epoch, "model": "m"})
+        session.execute(BEGIN_CALL, {"id": claimed.id, "epoch": claimed.epoch, "model": "m", "slot": 0})
     execute(context, "UPDATE runs SET lease_until = now() - interval '1 second'")
     assert reap(context) == 1
     assert rows(context, "SELECT DISTINCT outcome FROM run_steps") == [{"outcome": "lost"}]

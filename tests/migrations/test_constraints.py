@@ -111,6 +111,8 @@ def analysed(two_accounts, server_url):
     """The superuser's connection to a database analysed while every content column held a word."""
     with two_accounts.engine.begin() as connection:
         for table, column, is_json in CONTENT:
+            if TABLES[table].columns[column].computed is not None:
+                continue  # it follows the column it is made of
             value = '{"word": "canary"}' if is_json else "canary"
             connection.execute(text(f"UPDATE {table} SET {column} = :value"), {"value": value})
     database = two_accounts.engine.url.database
