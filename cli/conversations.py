@@ -77,8 +77,8 @@ def send(
     as_json: AsJson = False,
 ) -> None:
     """Store a message of the user; nobody answers."""
-    from core.conversations import send as say
     from core.documents import message_document
+    from core.talking import send as say
 
     with reach(home, account) as at, at.transaction() as session:
         document = message_document(say(session, conversation, text))
@@ -95,9 +95,9 @@ def complete(
 ) -> None:
     """Say something and wait for the answer."""
     from cli.runs import run_with_messages
-    from core.conversations import complete as ask
     from core.errors import RunFailed
     from core.runs import wait_for_run
+    from core.talking import complete as ask
 
     with reach(home, account) as at:
         with at.transaction() as session:

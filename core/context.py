@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -14,6 +14,7 @@ from core.breaker import Breaker
 from core.chat.providers import OFFLINE, Providers
 from core.database import make_engine, translated
 from core.errors import InvalidInput
+from core.live import Live, NoLive, ValkeyLive
 from core.publisher import CeleryPublisher, Hint, NoPublisher, Publisher
 from core.settings import Settings
 
@@ -29,6 +30,7 @@ class Context:
     publisher: Publisher
     providers: Providers
     breaker: Breaker = field(default_factory=Breaker)
+    live: Live = field(default_factory=NoLive)
 
     @contextmanager
     def transaction(self, account: uuid.UUID | None = None) -> Iterator[Session]:
@@ -48,11 +50,15 @@ class Context:
             with session.begin():
                 yield session
             hints: list[Hint] = session.info.get("hints", [])
+            silenced: list[str] = session.info.get("silenced", [])
         if hints:
             self.publisher.publish(hints)
+        if account and silenced:
+            self.live.forget(account, silenced)
 
     def close(self) -> None:
         self.publisher.close()
+        self.live.close()
         self.providers.close()
         self.engine.dispose()
 
@@ -71,6 +77,7 @@ def make_context(settings: Settings, name: str) -> Context:
         engine=make_engine(settings.database_url, pool_size=settings.pool_size, name=name),
         publisher=CeleryPublisher(settings.redis_url) if settings.redis_url else NoPublisher(),
         providers=_providers(settings),
+        live=ValkeyLive(settings.redis_url) if settings.redis_url else NoLive(),
         breaker=Breaker(settings.breaker_failures, settings.breaker_pause),
     )
 
@@ -95,6 +102,11 @@ def settings_of(session: Session) -> Settings:
     settings = session.info["settings"]
     assert isinstance(settings, Settings)  # noqa: S101 (set by Context.transaction alone)
     return settings
+
+
+def silence_after_commit(session: Session, channels: Sequence[str]) -> None:
+    """Asks for what was said on live channels to be forgotten once this transaction has committed."""
+    session.info.setdefault("silenced", []).extend(channels)
 
 
 def hint_after_commit(session: Session, run_id: uuid.UUID, action: str, queue: str = "chat") -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -17,15 +16,15 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from core.chat.provider import FinishReason
 from core.context import Context
 from core.deliveries import announce, announce_budget
 from core.errors import RunFailed, Unavailable
 from core.messages import append
+from core.outcomes import Answer, Failure
 from core.settings import Settings
 from core.usage import count_usage
 from core.work import Claim, Lease, LeaseLost, pause_tasks, postpone
-from models import MAX_TEXT_BYTES, Action, ErrorClass, Event, MessageType
+from models import MAX_TEXT_BYTES, ErrorClass, Event, MessageType
 
 log = structlog.get_logger()
 
@@ -43,7 +42,7 @@ LOCK_CONVERSATION = text("SELECT purge_epoch FROM conversations WHERE id = :id F
 LOCK_RUN = text("SELECT 1 FROM runs WHERE id = :id AND epoch = :epoch AND state = 'running' FOR UPDATE")
 SUCCEED = text(
     "UPDATE runs SET state = 'succeeded', lease_until = NULL, finished_at = now(), request = NULL,"
-    " summary = :summary,"
+    " summary = :summary, end_reason = :end,"
     " input_tokens = input_tokens + :input, output_tokens = output_tokens + :output, cost = cost + :cost"
     " WHERE id = :id"
 )
@@ -73,6 +72,16 @@ CLOSE_STEPS = text(
     " finish_reason = CASE WHEN step LIKE 'model.%' THEN CAST(:reason AS text) END"
     " WHERE run_id = :id AND finished_at IS NULL"
 )
+# The calls whose answers were noted before the turn's last one; the attempt goes on.
+CLOSE_MODEL_STEPS = text(
+    "UPDATE run_steps SET finished_at = now(), outcome = 'succeeded', input_tokens = :input,"
+    " output_tokens = :output, finish_reason = :reason"
+    " WHERE run_id = :id AND finished_at IS NULL AND step LIKE 'model.%'"
+)
+SPEND = text(
+    "UPDATE runs SET input_tokens = input_tokens + :input, output_tokens = output_tokens + :output,"
+    " cost = cost + :cost WHERE id = :id"
+)
 # A backfill looks back: how its runs end says nothing of the task as it is now.
 LIVE = " AND NOT EXISTS (SELECT FROM runs WHERE id = :run AND trigger = 'backfill')"
 COUNT_SUCCESS = text(
@@ -93,69 +102,65 @@ COUNT_TASK_USAGE = text(
 )
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What the model said and used; `cost` in millionths."""
-
-    text: str = field(repr=False)
-    finish: FinishReason | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost: int = 0
-
-
-@dataclass(eq=False)
-class Failure(Exception):
-    """Why an attempt gave nothing to store, and what may follow."""
-
-    error_class: ErrorClass
-    code: str
-    answer: Answer = field(default=Answer(""), repr=False)
-    retry_after: timedelta | None = None
-    final: bool = False
-    pauses: bool = False
-
-    def __str__(self) -> str:
-        return self.error_class
-
-
-@dataclass(eq=False)
-class Postponed(Exception):
-    """The circuit of the model is open; the run is to come back after `wait`."""
-
-    wait: timedelta
-
-
 def store(session: Session, claimed: Claim, seen: int, answer: Answer) -> str:
-    """The settlement of a success. `seen`: the purge_epoch of the conversation the model was shown."""
-    purge_epoch = session.execute(LOCK_CONVERSATION, {"id": claimed.conversation_id}).scalar_one_or_none()
+    """The settlement of a success. `seen`: the purge_epoch of the conversation the model was shown.
+
+    A run that never had a conversation stores no message: its answer is told and nothing else.
+    """
+    purge_epoch: int | None = seen
+    if claimed.conversation_id is not None:
+        place = {"id": claimed.conversation_id}
+        purge_epoch = session.execute(LOCK_CONVERSATION, place).scalar_one_or_none()
     guard = {"id": claimed.id, "epoch": claimed.epoch}
     if purge_epoch is None or session.execute(LOCK_RUN, guard).one_or_none() is None:
         raise LeaseLost("The run went on without us.")
     if purge_epoch != seen:
-        session.execute(DISCARD, {"id": claimed.id, **_tokens(answer)})
-        _close_steps(session, claimed, "discarded", None, answer)
-        _count_usage(session, claimed, answer, runs=0)
-        return "discarded"
-    if claimed.action != Action.SEND and claimed.conversation_id:
+        return discard(session, claimed, answer)
+    replies = claimed.conversation_id is not None and bool(answer.text)
+    if replies:
         append(
             session,
-            claimed.conversation_id,
-            MessageType.BOT,
+            claimed.conversation_id,  # type: ignore[arg-type]
+            MessageType.CHECKPOINT if claimed.compacts else MessageType.BOT,
             answer.text,
             run_id=claimed.id,
             step="reply",
             account_id=claimed.account_id,
         )
-    summary = " ".join(answer.text.split())[:SUMMARY] or None
-    values = {"id": claimed.id, "summary": summary, **_tokens(answer)}
+    summary = " ".join(answer.text.split())[:SUMMARY] if replies else None
+    values = {"id": claimed.id, "summary": summary or None, "end": answer.end, **_tokens(answer)}
     session.execute(SUCCEED, values)
     _close_steps(session, claimed, "succeeded", None, answer)
     if claimed.task_id:
         session.execute(COUNT_SUCCESS, {"id": claimed.task_id, "run": claimed.id})
-    _count_usage(session, claimed, answer, runs=1)
+    count(session, claimed, answer, runs=1, messages=int(replies) + prompts_of(claimed))
     announce(session, Event.SUCCESS, [claimed.id])
     return "succeeded"
+
+
+def lock(session: Session, claimed: Claim) -> None:
+    """Takes the run's conversation and the run.
+
+    Raises:
+        LeaseLost: the run went on without us.
+
+    """
+    session.execute(LOCK_CONVERSATION, {"id": claimed.conversation_id})
+    if session.execute(LOCK_RUN, {"id": claimed.id, "epoch": claimed.epoch}).one_or_none() is None:
+        raise LeaseLost("The run went on without us.")
+
+
+def discard(session: Session, claimed: Claim, answer: Answer) -> str:
+    """Puts a run back whose answer was made from text deleted meanwhile; the run must be locked."""
+    session.execute(DISCARD, {"id": claimed.id, **_tokens(answer)})
+    _close_steps(session, claimed, "discarded", None, answer)
+    count(session, claimed, answer, runs=0)
+    return "discarded"
+
+
+def prompts_of(claimed: Claim) -> int:
+    """The messages that firing wrote for a task's run: counted when it ends, so firing is not held up."""
+    return int(claimed.task_id is not None and claimed.conversation_id is not None)
 
 
 def put_off(context: Context, claimed: Claim, lease: Lease, wait: timedelta) -> str:
@@ -245,7 +250,8 @@ def _write_failure(
     if row is None:
         raise LeaseLost("The run went on without us.")
     _close_steps(session, claimed, failure.error_class, failure.code, failure.answer)
-    _count_usage(session, claimed, failure.answer, runs=int(delay is None))
+    ends = int(delay is None)
+    count(session, claimed, failure.answer, runs=ends, messages=ends * prompts_of(claimed))
     if delay is not None:
         return "retried"
     if purge_epoch is not None and purge_epoch == seen:
@@ -300,10 +306,22 @@ def _close_steps(session: Session, claimed: Claim, outcome: str, code: str | Non
     )
 
 
-def _count_usage(session: Session, claimed: Claim, answer: Answer, *, runs: int) -> None:
+def close_model_steps(session: Session, claimed: Claim, answer: Answer) -> None:
+    """Ends the step of a model call whose answer is written down before the turn's last one."""
+    values = {"id": claimed.id, "reason": answer.finish, **_tokens(answer)}
+    session.execute(CLOSE_MODEL_STEPS, {key: values[key] for key in ("id", "reason", "input", "output")})
+    session.execute(SPEND, {"id": claimed.id, **_tokens(answer)})
+
+
+def count(session: Session, claimed: Claim, answer: Answer, *, runs: int, messages: int = 0) -> None:
+    """Adds what an attempt used to the counters of its account and its task.
+
+    A task's run opens its conversation when it fires, and is counted with it when it ends.
+    """
     values = {"account": claimed.account_id, "runs": runs, **_tokens(answer)}
-    count_usage(session, **values)
-    if claimed.task_id:
+    opened = runs and claimed.opened
+    count_usage(session, **values, messages=messages, conversations=int(opened))
+    if claimed.task_id and any((runs, *_tokens(answer).values())):
         session.execute(COUNT_TASK_USAGE, {"task": claimed.task_id, **values})
 
 

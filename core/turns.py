@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,51 +17,29 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from core.breaker import Breaker, Key
-from core.budgets import Budget, Limit, narrowest
-from core.chat.history import StoredMessage, estimate_input, fit, to_chat_messages
-from core.chat.provider import (
-    ContextTooLong,
-    Deadline,
-    FinishReason,
-    ModelError,
-    ModelMisconfigured,
-    ModelQuota,
-    ModelRefused,
-    ModelRequest,
-    ModelTimeout,
-    ModelUnavailable,
-    Provider,
-    TextDelta,
-)
-from core.chat.providers import OFFLINE
+from core.agent import Talk, converse, stateless_talk
+from core.budgets import Budget
+from core.chat.history import StoredMessage
 from core.context import Context
 from core.errors import Unavailable
-from core.policies import failed_assertion
-from core.prices import FREE
+from core.keys import unseal
+from core.notes import MemoryNotes, StoredNotes
+from core.outcomes import Answer, Failure, Outdated, Postponed
 from core.settings import Settings
-from core.settlement import Answer, Failure, Postponed, patiently, put_off, settle_failure, store
-from core.usage import a_slot
+from core.settlement import discard, lock, patiently, put_off, settle_failure, store
+from core.telling import ChannelTelling, Silence, Telling
+from core.turn_requests import TurnRequest
+from core.turn_results import failed, result_of, stateless_events
 from core.work import Claim, Lease, LeaseLost, Leases, claim
-from models import MAX_TEXT_BYTES, Action, ErrorClass
+from models import Action, ErrorClass, MessageType
 
 log = structlog.get_logger()
 
-# A budget that leaves more than this caps no answer: servers refuse to be asked for more than they can give.
-ANSWER = 32_768
-
-BEGIN_CALL = text(
-    "WITH counted AS (UPDATE runs SET model_calls = model_calls + 1, model = :model WHERE id = :id"
-    "  AND epoch = :epoch AND state = 'running' RETURNING id, account_id, epoch, model_calls),"
-    " used AS (INSERT INTO usage_days AS u (account_id, day, slot, model_calls)"
-    "  SELECT account_id, current_date, :slot, 1 FROM counted"
-    "  ON CONFLICT (account_id, day, slot) DO UPDATE SET model_calls = u.model_calls + 1)"
-    " INSERT INTO run_steps (run_id, step, account_id, epoch, model)"
-    " SELECT id, 'model.' || model_calls, account_id, epoch, :model FROM counted RETURNING step"
-)
 CONVERSATION = text(
-    "SELECT c.purge_epoch, c.bot_id, b.backstory, b.model, t.max_tokens, t.max_iterations, t.max_cost,"
-    " t.max_tokens_per_day, t.max_cost_per_day, COALESCE(t.assertions, '{}') AS assertions,"
+    "SELECT c.purge_epoch, COALESCE(c.backstory, b.backstory) AS backstory,"
+    " COALESCE(c.model, b.model) AS model, num_nonnulls(c.bot_id, c.backstory, c.model) > 0 AS has_bot,"
+    " t.max_tokens, t.max_iterations, t.max_cost, t.max_calls, t.max_tokens_per_day,"
+    " t.max_cost_per_day, COALESCE(t.assertions, '{}') AS assertions,"
     " COALESCE(u.input_tokens + u.output_tokens, 0) AS tokens_today, COALESCE(u.cost, 0) AS cost_today"
     " FROM conversations c LEFT JOIN bots b ON b.id = c.bot_id"
     " LEFT JOIN runs r ON r.id = :run LEFT JOIN tasks t ON t.id = r.task_id"
@@ -70,7 +47,7 @@ CONVERSATION = text(
 )
 # The newest messages up to a size in bytes, so that a long history is never read whole.
 HISTORY = text(
-    "SELECT type, text, meta FROM (SELECT seq, type, text, meta,"
+    "SELECT seq, type, text, meta FROM (SELECT seq, type, text, meta,"
     "  sum(octet_length(text)) OVER (ORDER BY seq DESC) - octet_length(text) AS newer"
     "  FROM (SELECT * FROM messages WHERE conversation_id = :id ORDER BY seq DESC LIMIT 2000) AS latest"
     " ) AS sized WHERE newer < :bytes ORDER BY seq"
@@ -82,13 +59,7 @@ class _Turn:
     """What a claimed run needs to know, read in the transaction of the claim."""
 
     purge_epoch: int
-    has_bot: bool
-    backstory: str
-    model: str | None
-    history: tuple[StoredMessage, ...]
-    calls_left: int | None
-    budget: Budget
-    assertions: Mapping[str, Any]
+    talk: Talk
 
 
 def carry_out(
@@ -127,20 +98,49 @@ def carry_out(
         return "ignored"
     with structlog.contextvars.bound_contextvars(run=str(run_id)), leases.hold(claimed, since) as lease:
         try:
-            return _attempt(context, claimed, turn, lease)
+            return _tried(context, claimed, turn, lease)
         except LeaseLost:
             log.info("lease_lost", epoch=claimed.epoch)
             return "lost"
 
 
-def _attempt(context: Context, claimed: Claim, turn: _Turn | None, lease: Lease) -> str:
+def _tried(context: Context, claimed: Claim, turn: _Turn | None, lease: Lease) -> str:
+    """One attempt, and word of it to whoever listens: its end is told once it is stored."""
+    if not claimed.params.get("listened"):
+        return _attempt(context, claimed, turn, lease, Silence())
+    telling = ChannelTelling(
+        context.live, claimed.account_id, claimed.channel or str(claimed.id), claimed.epoch
+    )
+    try:
+        return _attempt(context, claimed, turn, lease, telling)
+    finally:
+        _tell_end(context, claimed, telling)
+
+
+def _tell_end(context: Context, claimed: Claim, telling: ChannelTelling) -> None:
+    """The result to a channel that somebody else listens to; a door that waits for the run reads its row."""
+    if claimed.channel is None or claimed.conversation_id is None:
+        context.live.announce(claimed.account_id, claimed.channel or str(claimed.id))
+        return
+    try:
+        with context.transaction(claimed.account_id) as session:
+            result = result_of(session, claimed.id)
+    except Unavailable:
+        return
+    if result is not None:
+        for kind, data in result.events():
+            telling.tell(kind, data)
+
+
+def _attempt(context: Context, claimed: Claim, turn: _Turn | None, lease: Lease, telling: Telling) -> str:
     """Failures become values here, so that no traceback of a failed run leads to what was said."""
     if turn is None:
         raise LeaseLost("The conversation is gone.")
     setback: Failure | Postponed
     try:
-        answer, seen = _ask(context, claimed, turn, lease), turn.purge_epoch
-        return patiently(context, lease, lambda session: store(session, claimed, seen, answer))
+        return _settled(context, claimed, turn, lease, telling)
+    except Outdated:
+        return patiently(context, lease, lambda session: _discarded(session, claimed))
     except (Failure, Postponed) as error:
         setback = error
     except (LeaseLost, Unavailable):
@@ -153,26 +153,61 @@ def _attempt(context: Context, claimed: Claim, turn: _Turn | None, lease: Lease)
     return settle_failure(context, claimed, lease, setback, turn.purge_epoch)
 
 
+def _settled(context: Context, claimed: Claim, turn: _Turn, lease: Lease, telling: Telling) -> str:
+    """Asks, and stores the answer."""
+    if claimed.action == Action.SEND:
+        answer = Answer("")
+    elif claimed.conversation_id is None:
+        return _stateless(context, claimed, turn, lease, telling)
+    else:
+        notes = StoredNotes(context, claimed, lease, turn.purge_epoch)
+        answer = converse(context, turn.talk, notes, telling)
+    return patiently(context, lease, lambda session: store(session, claimed, turn.purge_epoch, answer))
+
+
+def _stateless(context: Context, claimed: Claim, turn: _Turn, lease: Lease, telling: Telling) -> str:
+    """A turn without a conversation: its answer is told, and only what it used is stored."""
+    notes = MemoryNotes(context, claimed.account_id, lease.check)
+    try:
+        answer = converse(context, turn.talk, notes, telling)
+    except Failure as failure:
+        telling.tell("error", failed(failure.error_class))
+        raise
+    outcome = patiently(context, lease, lambda session: store(session, claimed, turn.purge_epoch, answer))
+    for kind, data in stateless_events(answer, notes.tokens(answer)):
+        telling.tell(kind, data)
+    return outcome
+
+
+def _discarded(session: Session, claimed: Claim) -> str:
+    lock(session, claimed)
+    return discard(session, claimed, Answer(""))
+
+
 def _load(session: Session, settings: Settings, claimed: Claim) -> _Turn | None:
     """The conversation as the model will see it; None when it is gone."""
+    sealed, place = claimed.request, f"run.request:{claimed.id}"
+    content = None if sealed is None else unseal(session, claimed.account_id, sealed, place)
+    request = TurnRequest.read(claimed.params, content)
+    if claimed.conversation_id is None:
+        talk = stateless_talk(claimed.id, claimed.account_id, request, claimed.deadline)
+        return _Turn(0, talk) if sealed is not None else None
     values = {"id": claimed.conversation_id, "run": claimed.id}
     row = session.execute(CONVERSATION, values).mappings().one_or_none()
     if row is None:
         return None
     size = {"id": claimed.conversation_id, "bytes": settings.history_tokens * 4}
-    history = (
-        ()
-        if claimed.action == Action.SEND
-        else tuple(
-            StoredMessage(type=m.type, text=m.text, meta=m.meta) for m in session.execute(HISTORY, size)
-        )
-    )
-    return _Turn(
-        purge_epoch=row["purge_epoch"],
-        has_bot=row["bot_id"] is not None,
+    found = () if claimed.action == Action.SEND else session.execute(HISTORY, size)
+    history = [StoredMessage(type=m.type, text=m.text, meta=m.meta, place=m.seq) for m in found]
+    calls = [most for most in (request.calls, row["max_calls"]) if most]
+    talk = Talk(
+        id=claimed.id,
+        account_id=claimed.account_id,
+        has_bot=row["has_bot"],
         backstory=row["backstory"] or "",
         model=row["model"],
-        history=history,
+        history=_since_the_checkpoint(history),
+        deadline=claimed.deadline,
         calls_left=row["max_iterations"] and max(row["max_iterations"] - claimed.model_calls, 0),
         budget=Budget(
             tokens=_left(row["max_tokens"], claimed.tokens),
@@ -181,156 +216,21 @@ def _load(session: Session, settings: Settings, claimed: Claim) -> _Turn | None:
             cost_today=_left(row["max_cost_per_day"], row["cost_today"]),
         ),
         assertions=row["assertions"],
+        request=replace(request, calls=min(calls, default=None)),
     )
+    return _Turn(row["purge_epoch"], talk)
+
+
+def _since_the_checkpoint(history: Sequence[StoredMessage]) -> tuple[StoredMessage, ...]:
+    """A summary stands for what came before it."""
+    last = max((n for n, message in enumerate(history) if _sums_up(message)), default=0)
+    return tuple(history[last:])
+
+
+def _sums_up(message: StoredMessage) -> bool:
+    hidden: Mapping[str, Any] = message.meta
+    return message.type == MessageType.CHECKPOINT and not (hidden.get("hidden") or hidden.get("archived"))
 
 
 def _left(most: int | None, used: int) -> int | None:
     return None if most is None else most - used
-
-
-def _ask(context: Context, claimed: Claim, turn: _Turn, lease: Lease) -> Answer:
-    """One answer of the model, judged.
-
-    Raises:
-        Failure: whatever is not an answer.
-        LeaseLost: the run went to somebody else meanwhile.
-
-    """
-    if claimed.action == Action.SEND:
-        return Answer("")
-    if not turn.has_bot:
-        raise Failure(ErrorClass.NO_BOT, "no_bot", final=True)
-    try:
-        return _call(context, claimed, turn, lease, context.settings.history_tokens)
-    except ContextTooLong:
-        # Half the history once; a model that still refuses will refuse the next attempt too.
-        smaller = context.settings.history_tokens // 2
-        try:
-            return _call(context, claimed, turn, lease, smaller)
-        except ModelError as error:
-            raise _failure_of(error) from error
-    except ModelError as error:
-        raise _failure_of(error) from error
-
-
-def _call(context: Context, claimed: Claim, turn: _Turn, lease: Lease, budget: int) -> Answer:
-    provider, model, options = context.providers.provider_for(turn.model)
-    messages, _ = fit(turn.backstory, to_chat_messages(turn.history), budget)
-    if turn.calls_left == 0:
-        raise Failure(ErrorClass.LIMIT, "iterations", final=True)
-    price = FREE if model == OFFLINE else context.settings.prices.get(model)
-    limit = narrowest(turn.budget, price, estimate_input(turn.backstory, messages))
-    if limit is not None and limit.room <= 0:
-        raise Failure(limit.error_class, limit.code, final=True)
-    if limit is not None and limit.room > ANSWER:
-        limit = None
-    claimed.deadline.check()
-    circuit = (claimed.account_id, model)
-    wait = context.breaker.admit(circuit)
-    if wait is not None:
-        raise Postponed(wait)
-    request = ModelRequest(
-        model=model,
-        options=options,
-        system=turn.backstory,
-        messages=messages,
-        max_output_tokens=None if limit is None else limit.room,
-    )
-    with _watched(context.breaker, circuit, claimed.deadline):
-        patiently(context, lease, lambda session: _begin_call(session, claimed, model))
-        answer = _read(provider, request, claimed.deadline.or_sooner(context.settings.model_time), lease)
-    if price is not None:
-        answer = replace(answer, cost=price.cost(answer.input_tokens, answer.output_tokens))
-    return _judged(answer, limit, turn.assertions)
-
-
-@contextmanager
-def _watched(breaker: Breaker, circuit: Key, deadline: Deadline) -> Iterator[None]:
-    """Tells the breaker how the call inside went. The run's own deadline says nothing about the model."""
-    told = False
-    try:
-        yield
-        breaker.succeeded(circuit)
-        told = True
-    except (ModelUnavailable, ModelTimeout) as error:
-        if isinstance(error, ModelUnavailable) or deadline.remaining() > 0:
-            told = True
-            if breaker.failed(circuit):
-                log.warning("circuit_opened", model=circuit[1], account=str(circuit[0]))
-        raise
-    except (ModelRefused, ContextTooLong, ModelMisconfigured):
-        breaker.succeeded(circuit)
-        told = True
-        raise
-    finally:
-        if not told:
-            breaker.gave_up(circuit)
-
-
-def _begin_call(session: Session, claimed: Claim, model: str) -> str:
-    """Counts the call before it is made, so that a crash in it is counted too; answers its step.
-
-    Raises:
-        LeaseLost: the run was cancelled or given back; a call would be paid for nothing.
-
-    """
-    values = {"id": claimed.id, "epoch": claimed.epoch, "model": model, "slot": a_slot()}
-    step: str | None = session.execute(BEGIN_CALL, values).scalar_one_or_none()
-    if step is None:
-        raise LeaseLost("The run went on without us.")
-    return step
-
-
-def _read(provider: Provider, request: ModelRequest, deadline: Deadline, lease: Lease) -> Answer:
-    parts: list[str] = []
-    events: Any = provider.stream(request, deadline.while_wanted(lease.check))
-    try:
-        with closing(events):
-            for event in events:
-                lease.check()
-                if isinstance(event, TextDelta):
-                    parts.append(event.text)
-                else:
-                    return Answer("".join(parts), event.reason, event.input_tokens, event.output_tokens)
-        raise ModelUnavailable("stream_cut")
-    except ModelError as error:
-        error.said = "".join(parts)
-        raise
-
-
-def _judged(answer: Answer, limit: Limit | None, assertions: Mapping[str, Any]) -> Answer:
-    """The answer, if it may count as a success."""
-    if answer.finish is FinishReason.refused:
-        raise Failure(ErrorClass.REFUSED, "refused", answer, final=True)
-    if answer.finish is FinishReason.length or len(answer.text.encode()) > MAX_TEXT_BYTES:
-        error_class = limit.error_class if limit else ErrorClass.TRUNCATED
-        raise Failure(error_class, "length", answer, final=True)
-    if answer.finish is not FinishReason.stop:
-        raise Failure(ErrorClass.PROVIDER_ERROR, "unknown_finish", answer, final=True)
-    if not answer.text.strip():
-        raise Failure(ErrorClass.EMPTY_OUTPUT, "empty", answer)
-    broken = failed_assertion(assertions, answer.text)
-    if broken:
-        raise Failure(ErrorClass.ASSERTION, broken, answer, final=True)
-    return answer
-
-
-CLASS_OF: dict[type[ModelError], ErrorClass] = {
-    ModelUnavailable: ErrorClass.PROVIDER_ERROR,
-    ModelQuota: ErrorClass.QUOTA,
-    ModelTimeout: ErrorClass.TIMEOUT,
-    ModelRefused: ErrorClass.REFUSED,
-    ContextTooLong: ErrorClass.CONTEXT_TOO_LONG,
-    ModelMisconfigured: ErrorClass.MISCONFIGURED,
-}
-
-
-def _failure_of(error: ModelError) -> Failure:
-    return Failure(
-        CLASS_OF.get(type(error), ErrorClass.PROVIDER_ERROR),
-        error.code,
-        Answer(error.said),
-        retry_after=error.retry_after,
-        final=not error.retryable,
-        pauses=isinstance(error, ModelMisconfigured),
-    )

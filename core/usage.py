@@ -11,12 +11,14 @@ from sqlalchemy.orm import Session
 SLOTS = 16
 
 COUNT = text(
-    "INSERT INTO usage_days AS u (account_id, day, slot, conversations, messages, runs, input_tokens,"
-    "  output_tokens, cost)"
-    " VALUES (:account, current_date, :slot, :conversations, :messages, :runs, :input, :output, :cost)"
+    "INSERT INTO usage_days AS u (account_id, day, slot, conversations, messages, runs, model_calls,"
+    "  input_tokens, output_tokens, cost)"
+    " VALUES (:account, current_date, :slot, :conversations, :messages, :runs, :model_calls,"
+    "  :input, :output, :cost)"
     " ON CONFLICT (account_id, day, slot) DO UPDATE SET"
     " conversations = u.conversations + excluded.conversations,"
     " messages = u.messages + excluded.messages, runs = u.runs + excluded.runs,"
+    " model_calls = u.model_calls + excluded.model_calls,"
     " input_tokens = u.input_tokens + excluded.input_tokens,"
     " output_tokens = u.output_tokens + excluded.output_tokens, cost = u.cost + excluded.cost"
 )
@@ -34,6 +36,7 @@ def count_usage(
     conversations: int = 0,
     messages: int = 0,
     runs: int = 0,
+    model_calls: int = 0,
     input: int = 0,  # noqa: A002 (the word of the table)
     output: int = 0,
     cost: int = 0,
@@ -47,6 +50,7 @@ def count_usage(
             "conversations": conversations,
             "messages": messages,
             "runs": runs,
+            "model_calls": model_calls,
             "input": input,
             "output": output,
             "cost": cost,

@@ -10,10 +10,11 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from sqlalchemy import Connection, Engine, text
@@ -51,6 +52,8 @@ CLAIM = text(
     " step AS (INSERT INTO run_steps (run_id, step, account_id, epoch, worker, delivery_id)"
     "  SELECT id, 'attempt.' || epoch, account_id, epoch, worker, delivery_id FROM claimed)"
     " SELECT c.id, c.account_id, c.task_id, c.conversation_id, c.action, c.epoch, c.attempt, c.model_calls,"
+    "  c.channel, c.params, c.request,"
+    "  EXISTS (SELECT FROM conversations o WHERE o.id = c.conversation_id AND o.run_id = c.id) AS opened,"
     "  c.input_tokens + c.output_tokens AS tokens, c.cost, t.max_attempts, t.retry_delay, t.retry_on,"
     "  extract(epoch FROM c.deadline_at - clock_timestamp())::float8 AS seconds_left"
     " FROM claimed c LEFT JOIN tasks t ON t.id = c.task_id"
@@ -142,7 +145,8 @@ class Claim:
     """A run in our hands: valid while its epoch is the row's.
 
     `tokens` and `cost` are what its attempts have used so far; `max_attempts`, `retry_delay` and `retry_on`
-    are its task's retry policy, None where that is the installation's.
+    are its task's retry policy, None where that is the installation's. `opened`: the run has opened its
+    conversation. `channel`, `params` and `request` say how a caller asked for it (models/runs.py).
     """
 
     id: uuid.UUID
@@ -159,6 +163,15 @@ class Claim:
     retry_delay: timedelta | None
     retry_on: list[str] | None
     deadline: Deadline
+    channel: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    request: bytes | None = field(default=None, repr=False)
+    opened: bool = False
+
+    @property
+    def compacts(self) -> bool:
+        """Whether it is to sum its conversation up instead of going on with it."""
+        return bool(self.params.get("compacts"))
 
 
 class LeaseLost(CrontalkError):

@@ -153,6 +153,13 @@ class Run(Base):
         Index(
             "ix_runs_backfilled", "task_id", "scheduled_for", postgresql_where=text("trigger = 'backfill'")
         ),
+        Index(
+            "uq_runs_channel",
+            "account_id",
+            "channel",
+            unique=True,
+            postgresql_where=text("channel IS NOT NULL"),
+        ),
         Index("ix_runs_task", "task_id", "id"),
         Index("ix_runs_active", "task_id", postgresql_where=text("state IN ('pending', 'running')")),
         Index("ix_runs_conversation", "conversation_id", "id"),
@@ -206,6 +213,7 @@ class Run(Base):
     delivery_id: Mapped[str | None]
 
     reason: Mapped[str | None]
+    end_reason: Mapped[str | None]  # why a turn that succeeded ended, where it is not the model's own stop
     error_class: Mapped[str | None]
     error_code: Mapped[str | None]
     summary: Mapped[str | None] = content()
@@ -216,6 +224,8 @@ class Run(Base):
     cost: Mapped[int] = mapped_column(BigInteger, server_default="0")
     # How the turn was asked for: names and numbers, no text. `request` is the text that came along
     # (functions, extensions, a stateless conversation), sealed, and gone when the run has ended.
+    # `channel` is the live channel that a dispatched turn speaks on: one turn per channel.
+    channel: Mapped[str | None]
     params: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
     request: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = created_column()

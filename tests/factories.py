@@ -12,8 +12,9 @@ from core.accounts import create_account
 from core.backfills import create_backfill
 from core.bots import create_bot
 from core.context import Context
-from core.conversations import complete, create_conversation
+from core.conversations import create_conversation
 from core.subscriptions import create_subscription
+from core.talking import complete
 from core.tasks import create_task, trigger_task
 from core.work import reap
 from models import Bot, Conversation, Job, Run, Subscription, Task

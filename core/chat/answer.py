@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -19,10 +20,12 @@ from core.chat.provider import (
     ModelRequest,
     ModelUnavailable,
     TextDelta,
+    ToolCall,
 )
 
 MAX_LINE_BYTES = 2 * 1024 * 1024
 MAX_TEXT_BYTES = 256 * 1024
+MAX_CALLS = 64
 USAGE_PATIENCE = timedelta(seconds=2)
 END_PATIENCE = timedelta(seconds=0.1)
 
@@ -68,7 +71,9 @@ def read_answer(
             raise
     if reading.reason is None:
         raise ModelUnavailable("stream_cut")
-    yield Finished(reading.reason, *reading.counted(request))
+    calls = reading.calls() if request.tools else ()
+    yield from calls
+    yield Finished(FinishReason.tool if calls else reading.reason, *reading.counted(request))
 
 
 class _Reading:
@@ -78,6 +83,7 @@ class _Reading:
         self.reason: FinishReason | None = None
         self._size = 0
         self._usage: tuple[int, int] | None = None
+        self._calls: dict[int, list[str]] = {}  # by the server's index: id, name, arguments so far
         # Some servers cut an emoji into two halves; the decoder joins them and drops a half left alone.
         self._surrogates = codecs.getincrementaldecoder("utf-16-le")(errors="ignore")
 
@@ -99,7 +105,25 @@ class _Reading:
         text = self._cleaned(part.get("content"))
         if text:
             yield TextDelta(text)
+        self._note_calls(part.get("tool_calls"))
         self._note_reason(choice.get("finish_reason"), declined=bool(part.get("refusal")))
+
+    def _note_calls(self, parts: object) -> None:
+        for place, part in enumerate(parts if isinstance(parts, list) else ()):
+            function = part.get("function") if isinstance(part, dict) else None
+            index = part.get("index", place) if isinstance(part, dict) else None
+            if not isinstance(function, dict) or not isinstance(index, int) or len(self._calls) > MAX_CALLS:
+                raise ModelUnavailable("not_a_call")
+            call = self._calls.setdefault(index, ["", "", ""])
+            for at, words in enumerate((part.get("id"), function.get("name"), function.get("arguments"))):
+                if words is not None and not isinstance(words, str):
+                    raise ModelUnavailable("not_a_call")
+                self._size += len(words or "")
+                call[at] += words or ""
+
+    def calls(self) -> tuple[ToolCall, ...]:
+        """The functions the model asks for, in its order."""
+        return tuple(_call(index, *self._calls[index]) for index in sorted(self._calls))
 
     def _cleaned(self, content: object) -> str:
         if content is None:
@@ -128,6 +152,29 @@ class _Reading:
         if self._usage is not None:
             return self._usage
         return estimate_input(request.system, request.messages), -(-self._size // BYTES_PER_TOKEN)
+
+
+def _call(index: int, call_id: str, name: str, words: str) -> ToolCall:
+    try:
+        arguments = json.loads(words or "{}")
+    except (ValueError, RecursionError):
+        raise ModelUnavailable("not_a_call") from None
+    if not isinstance(arguments, dict) or not name:
+        raise ModelUnavailable("not_a_call")
+    return ToolCall(call_id or f"call_{index}", name, storable(arguments))
+
+
+def storable(value: Any) -> Any:
+    """The same JSON without what PostgreSQL cannot hold: NUL and halves of surrogate pairs."""
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "ignore").decode()
+    if isinstance(value, list):
+        return [storable(item) for item in value]
+    if isinstance(value, dict):
+        return {storable(key): storable(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def _usage(usage: object) -> tuple[int, int] | None:

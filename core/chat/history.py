@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.chat.provider import ChatMessage, ContextTooLong, Role
+from core.chat.provider import ChatMessage, ContextTooLong, Role, ToolCall
 
 BYTES_PER_TOKEN = 4
 TOKENS_PER_MESSAGE = 4
 
-# Reasoning is not sent back, and an activity means nothing before the model knows its tools.
-_LEFT_OUT = frozenset({"activity", "reasoning"})
+# Reasoning is not sent back.
+_LEFT_OUT = frozenset({"reasoning"})
+_ACTIVITY = "activity"
 _ROLES: Mapping[str, tuple[Role, str]] = {
     "user": ("user", ""),
     "bot": ("assistant", ""),
@@ -25,19 +27,47 @@ _ROLES: Mapping[str, tuple[Role, str]] = {
 
 @dataclass(frozen=True)
 class StoredMessage:
-    """The columns of a message row that decide what the model sees."""
+    """What decides how the model sees a message; `place` is its own within the conversation."""
 
     type: str
     text: str
     meta: Mapping[str, Any]
+    place: int = 0
 
 
-def to_chat_messages(rows: Iterable[StoredMessage]) -> tuple[ChatMessage, ...]:
+def to_chat_messages(rows: Iterable[StoredMessage], *, tools: bool = False) -> tuple[ChatMessage, ...]:
     """Give each message its role, in order.
 
-    Left out: activities, reasoning, blank texts, and messages whose meta says `hidden` or `archived`.
+    Left out: reasoning, blank texts, and messages whose meta says `hidden` or `archived`. An activity is a
+    call and its answer to a model that knows its tools, when it has both; to others it means nothing.
     """
-    return tuple(_chat_message(row) for row in rows if _is_seen(row))
+    said: list[ChatMessage] = []
+    asked: list[ToolCall] = []
+    for row in filter(_is_seen, rows):
+        if row.type != _ACTIVITY:
+            said.append(_chat_message(row))
+        elif tools:
+            said += _activity(row, asked)
+    return tuple(said)
+
+
+def _activity(row: StoredMessage, asked: list[ToolCall]) -> list[ChatMessage]:
+    """A response goes with the oldest request of its function that has none yet."""
+    activity = row.meta.get("activity")
+    function = activity.get("function") if isinstance(activity, dict) else None
+    if not isinstance(activity, dict) or not isinstance(function, dict):
+        return []
+    name, arguments = str(function.get("name", "")), function.get("arguments")
+    if activity.get("type") == "request":
+        given = arguments if isinstance(arguments, dict) else {}
+        asked.append(ToolCall(f"call_{row.place}", name, given))
+        return []
+    call = next((call for call in asked if call.name == name), None)
+    if activity.get("type") != "response" or call is None:
+        return []
+    asked.remove(call)
+    result = json.dumps(function.get("result"), ensure_ascii=False)
+    return [ChatMessage("assistant", "", (call,)), ChatMessage("tool", result, call_id=call.id)]
 
 
 def _is_seen(row: StoredMessage) -> bool:
@@ -70,7 +100,8 @@ def _system_cost(system: str) -> int:
 
 
 def _cost(message: ChatMessage) -> int:
-    return estimate_tokens(message.text) + TOKENS_PER_MESSAGE
+    calls = sum(estimate_tokens(call.name + json.dumps(call.arguments)) for call in message.calls)
+    return estimate_tokens(message.text) + calls + TOKENS_PER_MESSAGE
 
 
 def fit(system: str, messages: Sequence[ChatMessage], budget: int) -> tuple[tuple[ChatMessage, ...], int]:
@@ -98,6 +129,7 @@ def fit(system: str, messages: Sequence[ChatMessage], budget: int) -> tuple[tupl
     if stays is not None:
         kept.add(stays)
     chosen = _without_orphans(messages, sorted(kept), len(pinned), stays)
+    chosen = _with_their_calls(messages, chosen)
     return tuple(messages[index] for index in chosen), len(messages) - len(chosen)
 
 
@@ -115,6 +147,12 @@ def _opening(messages: Sequence[ChatMessage], stays: int | None, room: int) -> t
         length += 1
     left = room - sum(_cost(message) for message in messages[:length])
     return (range(length), left) if left >= 0 else (range(0), room)
+
+
+def _with_their_calls(messages: Sequence[ChatMessage], kept: list[int]) -> list[int]:
+    """Without the answers whose calls fell: a model server refuses them."""
+    called = {call.id for index in kept for call in messages[index].calls}
+    return [i for i in kept if messages[i].role != "tool" or messages[i].call_id in called]
 
 
 def _without_orphans(

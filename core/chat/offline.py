@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from core.chat.history import BYTES_PER_TOKEN, estimate_input, estimate_tokens
 from core.chat.offline_answer import compose
+from core.chat.offline_call import tool_call
 from core.chat.provider import (
     Deadline,
     Finished,
@@ -20,6 +21,7 @@ from core.chat.provider import (
 )
 
 DEFAULT_CHUNKS = 8
+CALL_TOKENS = 16
 
 
 class OfflineProvider:
@@ -29,6 +31,9 @@ class OfflineProvider:
     `seed`, `chunks` (pieces of text), `finish` (stop, length, refused) and `empty=1` (an answer without
     text). A failure is drawn from the request, the seed and the number of calls this provider has seen, so
     a retry may succeed and a test that counts its calls sees the same failures every time.
+
+    It calls the function it is made to call, or one whose name the last question holds, once, with what the
+    question says as its arguments; then it tells the result.
     """
 
     def __init__(self) -> None:
@@ -41,6 +46,12 @@ class OfflineProvider:
         if _fails(request, call):
             deadline.pause(latency)
             raise ModelUnavailable("offline_failure")
+        called = tool_call(request)
+        if called is not None:
+            deadline.pause(latency)
+            yield called
+            yield Finished(FinishReason.tool, estimate_input(request.system, request.messages), CALL_TOKENS)
+            return
         text, reason = _answer(request)
         pieces = _pieces(text, int(request.options.get("chunks", DEFAULT_CHUNKS)))
         for piece in pieces:

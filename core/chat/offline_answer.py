@@ -34,6 +34,7 @@ def compose(system: str, messages: Sequence[ChatMessage]) -> str:
     parts = [_greeting(told)]
     if questions:
         parts.append(_question(questions))
+        parts.append(_results(messages))
         parts.append(_knowledge(told, questions[-1][:READ_LENGTH]))
     elif messages:
         parts.append(f"Nobody has asked anything yet; the last words were {_quote(messages[-1].text)}.")
@@ -41,6 +42,15 @@ def compose(system: str, messages: Sequence[ChatMessage]) -> str:
         parts.append("Nobody has said anything yet.")
     parts.append("(Offline answer, composed without a language model.)")
     return " ".join(part for part in parts if part)
+
+
+def _results(messages: Sequence[ChatMessage]) -> str:
+    """What the functions called since the last question gave."""
+    last = max(index for index, message in enumerate(messages) if message.role == "user")
+    since = messages[last:]
+    names = {call.id: call.name for message in since for call in message.calls}
+    told = [f"{names[m.call_id]} said {_quote(m.text)}." for m in since if m.call_id and m.call_id in names]
+    return " ".join(told)
 
 
 def _greeting(told: str) -> str:

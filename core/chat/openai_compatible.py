@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 from core.chat.answer import read_answer
 from core.chat.model_failures import failure_from_status, parse_retry_after
 from core.chat.provider import (
+    ChatMessage,
     Deadline,
     ModelError,
     ModelEvent,
@@ -107,15 +109,15 @@ class OpenAICompatible:
         return openai.OpenAI(api_key="unused", base_url=self._base_url, max_retries=0, http_client=http)
 
     def _arguments(self, request: ModelRequest) -> dict[str, Any]:
-        system = [("system", request.system)] if request.system else []
-        said = [*system, *((message.role, message.text) for message in request.messages)]
+        system = [ChatMessage("system", request.system)] if request.system else []
         options = {key: request.options[key] for key in _FORWARDED if key in request.options}
         limit = request.output_limit()
         if limit is not None:
             options[self._limit_name()] = limit
         return {
             "model": request.model,
-            "messages": [{"role": role, "content": _encodable(text)} for role, text in said],
+            "messages": [_message(message) for message in (*system, *request.messages)],
+            **_tools(request),
             "stream": True,
             "stream_options": {"include_usage": True},
             "extra_body": options,
@@ -125,6 +127,37 @@ class OpenAICompatible:
         """OpenAI's newer models refuse `max_tokens`; other servers may not know its successor."""
         host = urlsplit(self._base_url).hostname or ""
         return "max_completion_tokens" if host.endswith(("openai.com", "openai.azure.com")) else "max_tokens"
+
+
+def _message(message: ChatMessage) -> dict[str, Any]:
+    said: dict[str, Any] = {"role": message.role, "content": _encodable(message.text)}
+    if message.calls:
+        said["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": json.dumps(call.arguments)},
+            }
+            for call in message.calls
+        ]
+    if message.call_id is not None:
+        said["tool_call_id"] = message.call_id
+    return said
+
+
+def _tools(request: ModelRequest) -> dict[str, Any]:
+    if not request.tools:
+        return {}
+    known = [
+        {
+            "type": "function",
+            "function": {"name": t.name, "description": t.description, "parameters": dict(t.parameters)},
+        }
+        for t in request.tools
+    ]
+    if request.forced is None:
+        return {"tools": known}
+    return {"tools": known, "tool_choice": {"type": "function", "function": {"name": request.forced}}}
 
 
 def _opened(completions: Completions, **arguments: Any) -> APIResponse[Any]:

@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from core.errors import CrontalkError
 
 # How long a wait lasts at most before it is asked again whether anybody wants the answer.
 SLICE = 0.5
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 OptionValue = str | float | int
 
 
@@ -140,20 +140,47 @@ class Deadline:
 
 
 @dataclass(frozen=True)
+class Tool:
+    """A function the model may call: its name, what it is for, and its arguments as a JSON schema."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """The model asks for a function; `id` is its own name for this call, or one we gave it."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
 class ChatMessage:
+    """`calls` are those of an assistant's message; `call_id` names the call that a tool's message answers."""
+
     role: Role
     text: str
+    calls: tuple[ToolCall, ...] = ()
+    call_id: str | None = None
 
 
 @dataclass(frozen=True)
 class ModelRequest:
-    """What one model call sends. `options` are the ones of the model string; a provider ignores strangers."""
+    """What one model call sends. `options` are the ones of the model string; a provider ignores strangers.
+
+    `forced` names the tool that must be called.
+    """
 
     model: str
     options: Mapping[str, OptionValue]
     system: str
     messages: tuple[ChatMessage, ...]
     max_output_tokens: int | None
+    tools: tuple[Tool, ...] = ()
+    forced: str | None = None
 
     def output_limit(self) -> int | None:
         """The smaller of the caller's limit and the model string's `max_tokens`."""
@@ -184,14 +211,15 @@ class Finished:
     output_tokens: int
 
 
-ModelEvent = TextDelta | Finished
+ModelEvent = TextDelta | ToolCall | Finished
 
 
 class Provider(Protocol):
     """A source of answers, shared by all threads of a process."""
 
     def stream(self, request: ModelRequest, deadline: Deadline) -> Iterator[ModelEvent]:
-        """Yield the answer's pieces, then exactly one Finished; raise ModelError instead of a Finished.
+        """Yield the answer's pieces and the calls it asks for, then exactly one Finished; raise ModelError
+        instead of a Finished.
 
         Nothing is sent before the first event is asked for. Never runs noticeably past the deadline, the
         caller's own time between events included, and ends within seconds of its `wanted` raising, with what

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from core.conversations import send
+from core.talking import send
 from tests.factories import a_bot, a_conversation, a_task, execute, rows
 
 API = "/api/v1"

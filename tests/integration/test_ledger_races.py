@@ -8,12 +8,13 @@ from datetime import timedelta
 
 import pytest
 
-from core.conversations import complete, delete_conversation
+from core.conversations import delete_conversation
 from core.errors import Conflict, InvalidInput, NotFound
 from core.firing import fire
 from core.invariants import ALWAYS, EVERYTHING, violations
 from core.rows import database_now
 from core.runs import cancel_run
+from core.talking import complete
 from core.tasks import cancel_task, pause_task, resume_task, trigger_task, update_task
 from core.turns import carry_out
 from core.waiting import promote

@@ -8,8 +8,9 @@ from datetime import timedelta
 
 import pytest
 
+from core.notes import BEGIN_CALL
 from core.runs import cancel_run
-from core.turns import BEGIN_CALL, carry_out
+from core.turns import carry_out
 from core.work import claim, reap
 from tests.factories import a_bot, a_pending_run, execute, one, rows, the_run
 

@@ -21,10 +21,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from sqlalchemy import text
 
 from core.breaker import Breaker
-from core.conversations import complete, delete_conversation, receive, send
+from core.conversations import delete_conversation
 from core.errors import Conflict, NotFound
 from core.firing import fire
 from core.runs import cancel_run
+from core.talking import complete, receive, send
 from core.tasks import cancel_task, create_task, delete_task, pause_task, resume_task, trigger_task
 from core.work import SUSPECT, Leases, hint, reap, unclaimed
 from tests.factories import a_bot, a_task, an_account, execute, rows

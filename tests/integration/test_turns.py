@@ -21,11 +21,12 @@ from core.chat.provider import (
     ModelUnavailable,
     TextDelta,
 )
-from core.conversations import complete, delete_conversation, receive, send
+from core.conversations import delete_conversation
 from core.database import make_engine
 from core.errors import Conflict, RunFailed
 from core.firing import fire
 from core.runs import cancel_run
+from core.talking import complete, receive, send
 from core.turns import carry_out
 from core.work import Leases, claim, hint, next_suspect, reap, unclaimed
 from models import new_id

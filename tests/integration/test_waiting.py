@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 
 from core import waiting
-from core.conversations import complete, delete_conversation
+from core.conversations import delete_conversation
 from core.firing import fire
 from core.runs import cancel_run
+from core.talking import complete
 from core.tasks import trigger_task
 from core.turns import carry_out
 from core.waiting import promote

@@ -30,24 +30,38 @@ BESIDE = (
     "INSERT INTO contacts (id, account_id, fingerprint) VALUES (gen_random_uuid(), :account, 'f')",
     "INSERT INTO datasets (id, account_id, store) VALUES (gen_random_uuid(), :account, 's')",
     "INSERT INTO skillsets (id, account_id) VALUES (gen_random_uuid(), :account)",
-    "INSERT INTO records (id, account_id, dataset_id, text)"
-    " SELECT gen_random_uuid(), account_id, id, 'r' FROM datasets WHERE account_id = :account",
-    "INSERT INTO abilities (id, account_id, skillset_id, name, description, instruction)"
-    " SELECT gen_random_uuid(), account_id, id, 'a', 'd', 'i' FROM skillsets WHERE account_id = :account",
-    "INSERT INTO session_tokens (id, account_id, conversation_id, token_sha256, expires_at)"
-    " SELECT gen_random_uuid(), account_id, id, sha256(id::text::bytea), now() FROM conversations"
-    " WHERE account_id = :account LIMIT 1",
+    (
+        "INSERT INTO records (id, account_id, dataset_id, text)"
+        " SELECT gen_random_uuid(), account_id, id, 'r' FROM datasets WHERE account_id = :account"
+    ),
+    (
+        "INSERT INTO abilities (id, account_id, skillset_id, name, description, instruction)"
+        " SELECT gen_random_uuid(), account_id, id, 'a', 'd', 'i' FROM skillsets WHERE account_id = :account"
+    ),
+    (
+        "INSERT INTO session_tokens (id, account_id, conversation_id, token_sha256, expires_at)"
+        " SELECT gen_random_uuid(), account_id, id, sha256(id::text::bytea), now() FROM conversations"
+        " WHERE account_id = :account LIMIT 1"
+    ),
     "INSERT INTO idempotency_keys (account_id, key_sha256, digest) VALUES (:account, 'k', 'd')",
-    "UPDATE bots SET dataset_id = (SELECT id FROM datasets WHERE account_id = :account),"
-    " skillset_id = (SELECT id FROM skillsets WHERE account_id = :account) WHERE account_id = :account",
-    "UPDATE conversations SET dataset_id = (SELECT id FROM datasets WHERE account_id = :account),"
-    " skillset_id = (SELECT id FROM skillsets WHERE account_id = :account),"
-    " contact_id = (SELECT id FROM contacts WHERE account_id = :account) WHERE account_id = :account",
-    "UPDATE tasks SET contact_id = (SELECT id FROM contacts WHERE account_id = :account)"
-    " WHERE account_id = :account",
-    "INSERT INTO ratings (id, account_id, bot_id, contact_id, conversation_id, message_id, value)"
-    " SELECT gen_random_uuid(), m.account_id, c.bot_id, c.contact_id, c.id, m.id, 100 FROM messages m"
-    " JOIN conversations c ON c.id = m.conversation_id WHERE m.account_id = :account LIMIT 1",
+    (
+        "UPDATE bots SET dataset_id = (SELECT id FROM datasets WHERE account_id = :account),"
+        " skillset_id = (SELECT id FROM skillsets WHERE account_id = :account) WHERE account_id = :account"
+    ),
+    (
+        "UPDATE conversations SET dataset_id = (SELECT id FROM datasets WHERE account_id = :account),"
+        " skillset_id = (SELECT id FROM skillsets WHERE account_id = :account),"
+        " contact_id = (SELECT id FROM contacts WHERE account_id = :account) WHERE account_id = :account"
+    ),
+    (
+        "UPDATE tasks SET contact_id = (SELECT id FROM contacts WHERE account_id = :account)"
+        " WHERE account_id = :account"
+    ),
+    (
+        "INSERT INTO ratings (id, account_id, bot_id, contact_id, conversation_id, message_id, value)"
+        " SELECT gen_random_uuid(), m.account_id, c.bot_id, c.contact_id, c.id, m.id, 100 FROM messages m"
+        " JOIN conversations c ON c.id = m.conversation_id WHERE m.account_id = :account LIMIT 1"
+    ),
 )
 
 SERVERS = ["bundled", *(["15"] if (OLDEST / "postgres").exists() else [])]

@@ -339,6 +339,15 @@ def upgrade() -> None:  # noqa: PLR0915 (written by the migration tool)
         "runs",
         sa.Column("params", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False),
     )
+    op.add_column("runs", sa.Column("channel", sa.Text(), nullable=True))
+    op.add_column("runs", sa.Column("end_reason", sa.Text(), nullable=True))
+    op.create_index(
+        "uq_runs_channel",
+        "runs",
+        ["account_id", "channel"],
+        unique=True,
+        postgresql_where=sa.text("channel IS NOT NULL"),
+    )
     op.add_column("runs", sa.Column("request", sa.LargeBinary(), nullable=True))
     op.add_column("tasks", sa.Column("contact_id", sa.Uuid(), nullable=True))
     op.add_column("tasks", sa.Column("max_calls", sa.Integer(), nullable=True))
@@ -403,6 +412,9 @@ def downgrade() -> None:  # noqa: PLR0915 (the same)
     op.drop_index("ix_tasks_bot", table_name="tasks")
     op.drop_column("tasks", "max_calls")
     op.drop_column("tasks", "contact_id")
+    op.drop_index("uq_runs_channel", table_name="runs")
+    op.drop_column("runs", "end_reason")
+    op.drop_column("runs", "channel")
     op.drop_column("runs", "request")
     op.drop_column("runs", "params")
     op.drop_index("ix_messages_search", table_name="messages", postgresql_using="gin")

@@ -17,10 +17,10 @@ from sqlalchemy.exc import IntegrityError
 
 from core.chat.provider import Finished, FinishReason, TextDelta
 from core.context import Context
-from core.conversations import complete, send
 from core.errors import Conflict, RunFailed
 from core.firing import fire
 from core.publisher import Hint
+from core.talking import complete, send
 from core.tasks import trigger_task
 from core.turns import carry_out
 from core.work import Leases, claim, reap, unclaimed
