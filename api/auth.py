@@ -9,9 +9,11 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.orm import Session
 
+from api.once import begin_write, key_of
 from core.accounts import Caller, authenticate
 from core.context import Context
 from core.errors import NotAuthenticated, NotAuthorized
+from core.idempotency import WriteKey
 
 bearer = HTTPBearer(auto_error=False, description="A token made with `crontalk token create`: `ct_…`.")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
@@ -45,8 +47,19 @@ def signed_in(request: Request, credentials: Credentials) -> Caller:
     return caller_of(context_of(request), credentials.credentials, scope)
 
 
-def _tenant(request: Request, caller: Annotated[Caller, Depends(signed_in)]) -> Iterator[Session]:
+async def write_key(request: Request, caller: Annotated[Caller, Depends(signed_in)]) -> WriteKey | None:
+    """The Idempotency-Key of a POST, for `Tenant` and for endpoints that own their transactions."""
+    return await key_of(request, caller)
+
+
+WriteKeyPart = Annotated[WriteKey | None, Depends(write_key)]
+
+
+def _tenant(
+    request: Request, caller: Annotated[Caller, Depends(signed_in)], key: WriteKeyPart
+) -> Iterator[Session]:
     with context_of(request).transaction(caller.account_id) as session:
+        begin_write(session, request, caller, key)
         yield session
 
 

@@ -23,6 +23,7 @@ from core.errors import (
     Contended,
     CrontalkError,
     InvalidInput,
+    KeyReused,
     LimitReached,
     NotAuthenticated,
     NotAuthorized,
@@ -39,6 +40,7 @@ ANSWERS: tuple[tuple[type[CrontalkError], int, str], ...] = (
     (NotAuthorized, 403, "NOT_AUTHORIZED"),
     (NotFound, 404, "NOT_FOUND"),
     (Conflict, 409, "CONFLICT"),
+    (KeyReused, 422, "UNPROCESSABLE_ENTITY"),
     (LimitReached, 429, "LIMITS_REACHED"),
     (Unavailable, 503, "SERVICE_UNAVAILABLE"),
 )
@@ -47,7 +49,6 @@ CODES = {status: code for _, status, code in ANSWERS} | {
     408: "TIMEOUT",
     413: "CONTENT_TOO_LARGE",
     415: "UNSUPPORTED_MEDIA_TYPE",
-    422: "UNPROCESSABLE_ENTITY",
     500: "INTERNAL_SERVER_ERROR",
 }
 UNFORESEEN = "Something went wrong here; the log has the details under the request id."

@@ -6,6 +6,7 @@ CrontalkError
 ├── NotAuthorized       the object belongs to another account, or the token lacks the scope
 ├── NotFound            no such object
 ├── Conflict            the object is in a state that does not allow this
+├── KeyReused           an Idempotency-Key that was used for another request
 ├── LimitReached        too much, too fast; `retry_after` says when to come back
 ├── Unavailable         a server we depend on is away or too busy; a commit cut off meanwhile is unknown
 │   └── Contended       another transaction went first; the same one may succeed at once
@@ -42,6 +43,10 @@ class NotFound(CrontalkError):
 
 class Conflict(CrontalkError):
     """The object is in a state that does not allow this."""
+
+
+class KeyReused(CrontalkError):
+    """An Idempotency-Key that was used for another request."""
 
 
 class LimitReached(CrontalkError):

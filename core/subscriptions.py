@@ -16,7 +16,7 @@ from core.keys import seal, unseal
 from core.mail import is_address
 from core.outbound import Allowance, OutboundRefused, parse_place, refuse_unsendable
 from core.publisher import Hint
-from core.rows import database_now, own, page
+from core.rows import as_id, database_now, own, page
 from core.tasks import get_task
 from core.webhooks import new_secret
 from models import Channel, Delivery, Event, Subscription, SubscriptionState, new_id
@@ -75,6 +75,19 @@ def create_subscription(
     session.flush()
     session.refresh(row)
     return row, secret
+
+
+def secret_of(session: Session, subscription_id: uuid.UUID | str) -> str | None:
+    """A webhook's signing secret, for whoever made it and did not hear the answer; None when it is gone.
+
+    Raises:
+        KeyUnusable: it cannot be opened.
+
+    """
+    row = session.get(Subscription, as_id(subscription_id, Subscription))
+    if row is None or row.account_id != account_of(session) or row.secret is None:
+        return None
+    return unseal(session, row.account_id, row.secret, _purpose("secret", row.id)).decode()
 
 
 def list_subscriptions(session: Session, task_id: uuid.UUID | str) -> list[Subscription]:

@@ -10,6 +10,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 
 from api.errors import CODES, ErrorAnswer
+from api.once import Rebuild
 from core.errors import InvalidInput
 
 JSON = "application/json"
@@ -53,6 +54,20 @@ def answers_in(*forms: str) -> Callable[[Endpoint], Endpoint]:
 
     def mark(endpoint: Endpoint) -> Endpoint:
         endpoint.forms = frozenset({JSON, *forms})  # type: ignore[attr-defined]
+        return endpoint
+
+    return mark
+
+
+def replays(rebuild: Rebuild) -> Callable[[Endpoint], Endpoint]:
+    """Declares how an endpoint's answer is told again under its Idempotency-Key, when ids do not suffice.
+
+    `rebuild(session, replay)` answers the document from `replay.result`, which holds the ids, numbers and
+    booleans of the first answer where they stood, and from `replay.body`, which is what was sent, again.
+    """
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        endpoint.rebuild = rebuild  # type: ignore[attr-defined]
         return endpoint
 
     return mark

@@ -12,13 +12,14 @@ from api.auth import Tenant
 from api.chatbotkit.answers import answer, returns
 from api.chatbotkit.lists import ListPart, as_list, each, listed, pages
 from api.chatbotkit.shapes import BackfillAnswer, BackfillPlan, BackfillRequest, Identified
+from api.once import Route
 from core import backfills
 from core.backfills import Progress
 from core.documents import backfill_document, plan_document
 from core.tasks import get_task
 from models import Job
 
-router = APIRouter(tags=["backfill"])
+router = APIRouter(tags=["backfill"], route_class=Route)
 
 
 @router.post("/task/{taskId}/backfill/create", responses=returns(BackfillPlan))

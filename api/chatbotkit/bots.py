@@ -9,10 +9,11 @@ from api.auth import Tenant
 from api.chatbotkit.answers import answer, returns
 from api.chatbotkit.lists import ListPart, as_list, each, listed, pages
 from api.chatbotkit.shapes import BotAnswer, BotRequest, Identified
+from api.once import Route
 from core import bots
 from core.documents import bot_document
 
-router = APIRouter(prefix="/bot", tags=["bot"])
+router = APIRouter(prefix="/bot", tags=["bot"], route_class=Route)
 
 
 @router.post("/create", responses=returns(Identified))

@@ -12,11 +12,12 @@ from api.auth import Tenant
 from api.chatbotkit.answers import answer, returns
 from api.chatbotkit.lists import ListPart, alternatives, as_list, each, listed, pages
 from api.chatbotkit.shapes import ConversationAnswer, Identified, MessageAnswer
+from api.once import Route
 from core import conversations
 from core.documents import conversation_document, message_document
 from core.messages import page_messages
 
-router = APIRouter(prefix="/conversation", tags=["conversation"])
+router = APIRouter(prefix="/conversation", tags=["conversation"], route_class=Route)
 
 
 @router.get("/list", responses=pages(ConversationAnswer))

@@ -12,13 +12,14 @@ from api.auth import Tenant
 from api.chatbotkit.answers import answer, returns
 from api.chatbotkit.lists import ListPart, as_list, each, listed, pages
 from api.chatbotkit.shapes import CancelledExecution, ExecutionAnswer
+from api.once import Route
 from core.documents import execution_document
 from core.errors import NotFound
 from core.runs import cancel_run, get_run, list_runs
 from core.tasks import get_task
 from models import OPEN, Run, RunState, Task
 
-router = APIRouter(prefix="/task/{taskId}/execution", tags=["task"])
+router = APIRouter(prefix="/task/{taskId}/execution", tags=["task"], route_class=Route)
 
 # An occurrence that was skipped or missed never began, so it is no execution; `run/list` shows it.
 STATES = {

@@ -12,10 +12,11 @@ from api.auth import Tenant
 from api.chatbotkit.answers import answer, returns
 from api.chatbotkit.lists import ListPart, alternatives, as_list, each, listed, pages
 from api.chatbotkit.shapes import Identified, RunAnswer
+from api.once import Route
 from core import runs
 from core.documents import run_document
 
-router = APIRouter(prefix="/run", tags=["run"])
+router = APIRouter(prefix="/run", tags=["run"], route_class=Route)
 
 
 @router.get("/list", responses=pages(RunAnswer))

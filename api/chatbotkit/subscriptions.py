@@ -6,9 +6,10 @@ from functools import partial
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
+from sqlalchemy.orm import Session
 
 from api.auth import Tenant
-from api.chatbotkit.answers import answer, returns
+from api.chatbotkit.answers import answer, replays, returns
 from api.chatbotkit.lists import ListPart, as_list, each, listed, page_of, pages
 from api.chatbotkit.shapes import (
     DeliveryAnswer,
@@ -20,15 +21,27 @@ from api.chatbotkit.shapes import (
     SubscriptionRequest,
     Tested,
 )
+from api.once import Replay, Route
 from core import subscriptions
 from core.documents import delivery_document, subscription_document
 
-router = APIRouter(prefix="/task/{taskId}", tags=["task"])
+router = APIRouter(prefix="/task/{taskId}", tags=["task"], route_class=Route)
 
 VERB_NAMES = {"events": "events", "includeText": "include_text", "active": "active"}
 
 
+def _created_before(session: Session, replay: Replay) -> dict[str, str]:
+    """The secret is opened from its row; a subscription that is gone meanwhile has none."""
+    subscription_id = replay.result["id"]
+    return _created(subscription_id, subscriptions.secret_of(session, subscription_id))
+
+
+def _created(subscription_id: str, secret: str | None) -> dict[str, str]:
+    return {"id": subscription_id} | ({"secret": secret} if secret else {})
+
+
 @router.post("/subscription/create", responses=returns(Subscribed))
+@replays(_created_before)
 def create_subscription(session: Tenant, taskId: str, body: SubscriptionRequest) -> JSONResponse:
     """Tells a webhook or an e-mail address of the task's events. 409 without a key to seal it with."""
     row, secret = subscriptions.create_subscription(
@@ -39,7 +52,7 @@ def create_subscription(session: Tenant, taskId: str, body: SubscriptionRequest)
         events=body.events,
         include_text=body.includeText,
     )
-    return answer({"id": str(row.id)} | ({"secret": secret} if secret else {}))
+    return answer(_created(str(row.id), secret))
 
 
 @router.get("/subscription/list", responses=returns(Page[SubscriptionAnswer]))

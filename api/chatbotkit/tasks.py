@@ -24,6 +24,7 @@ from api.chatbotkit.shapes import (
     Triggered,
     TriggerRequest,
 )
+from api.once import Route
 from core import explain, tasks
 from core.documents import (
     Document,
@@ -38,7 +39,7 @@ from core.runs import latest_runs
 from core.schedule import read_instant
 from models import Run, Task, TaskClock
 
-router = APIRouter(prefix="/task", tags=["task"])
+router = APIRouter(prefix="/task", tags=["task"], route_class=Route)
 
 VERB_NAMES = {
     "name": "name",
