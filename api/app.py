@@ -15,8 +15,10 @@ from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 
 from api import chatbotkit, dashboard, errors, health, metrics
+from api.chatbotkit.stateless import Pool
 from api.headers import StrictAnswers
 from api.limits import RequestLimits
+from api.live import Ears
 from api.once_more import OnceMore
 from core.context import Context
 
@@ -47,6 +49,8 @@ def make_app(context: Context) -> FastAPI:
         ],
     )
     app.state.context = context
+    app.state.ears = Ears(context.settings)
+    app.state.stateless = Pool()
     errors.install(app)
     for prefix in chatbotkit.PREFIXES:
         documented = prefix == chatbotkit.PREFIXES[0]
@@ -85,5 +89,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        await app.state.ears.close()
+        app.state.stateless.threads.shutdown(wait=False, cancel_futures=True)
         await anyio.to_thread.run_sync(context.close)
         log.info("api_stopped")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +17,7 @@ from core.errors import Conflict, InvalidInput
 from core.keys import seal
 from core.messages import append
 from core.rows import checked_text, database_now, own
-from core.turn_requests import TurnRequest
+from core.turn_requests import ALL, END, TurnRequest
 from core.usage import count_usage
 from models import Action, Conversation, Message, MessageType, Run, RunState, Trigger, new_id
 
@@ -48,11 +47,11 @@ def receive(
     conversation_id: uuid.UUID | str,
     request: TurnRequest = PLAIN,
     *,
-    listened: bool = False,
+    listened: str | None = None,
 ) -> Run:
     """Asks for a bot message from the stored history; the run ends with it.
 
-    `listened`: somebody waits for it on the live channel of the run's id.
+    `listened`: somebody waits for it on the live channel of the run's id, for ALL events or for its END.
 
     Raises:
         Conflict: a turn is under way.
@@ -68,7 +67,7 @@ def complete(
     text: str | None = None,
     request: TurnRequest = PLAIN,
     *,
-    listened: bool = False,
+    listened: str | None = None,
 ) -> Run:
     """Stores a user message and asks for the answer, in one; without text it continues.
 
@@ -92,7 +91,7 @@ def compact(session: Session, conversation_id: uuid.UUID | str) -> Run | None:
     conversation = own(session, Conversation, conversation_id, lock=True)
     if session.execute(SINCE_SUMMARY, {"id": conversation.id}).scalar_one() < 2:
         return None
-    return _turn(session, conversation, Action.RECEIVE, None, TurnRequest(compacts=True), listened=True)
+    return _turn(session, conversation, Action.RECEIVE, None, TurnRequest(compacts=True), listened=END)
 
 
 def dispatch(
@@ -112,7 +111,7 @@ def dispatch(
         Conflict: a turn is under way; or the installation has no key to seal with.
 
     """
-    name = checked_channel(channel) if channel else secrets.token_urlsafe(24)
+    name = checked_channel(channel) if channel else str(uuid.uuid4())
     account = account_of(session)
     session.execute(RELEASE_CHANNEL, {"account": account, "channel": name})
     same = select(Run).where(Run.account_id == account, Run.channel == name)
@@ -124,7 +123,7 @@ def dispatch(
         conversation = own(session, Conversation, conversation_id, lock=True)
     try:
         with session.begin_nested():
-            run = _turn(session, conversation, Action.COMPLETE, text, request, listened=True, channel=name)
+            run = _turn(session, conversation, Action.COMPLETE, text, request, listened=ALL, channel=name)
     except IntegrityError as error:
         if violated(error) != "uq_runs_channel":
             raise
@@ -162,7 +161,7 @@ def _turn(
     text: str | None,
     request: TurnRequest,
     *,
-    listened: bool = False,
+    listened: str | None = None,
     channel: str | None = None,
 ) -> Run:
     """A run of a conversation that is locked, with the message it answers."""
@@ -177,7 +176,7 @@ def _turn(
         state=RunState.PENDING,
         deadline_at=database_now(session) + settings_of(session).turn_time,
         channel=channel,
-        params=request.params() | ({"listened": True} if listened else {}),
+        params=request.params() | ({"listened": listened} if listened else {}),
         request=None if content is None else seal(session, account, content, f"run.request:{run_id}"),
     )
     try:

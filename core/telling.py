@@ -62,4 +62,4 @@ class ChannelTelling:
         self._told_at = time.monotonic()
 
     def _event(self, kind: str, data: dict[str, Any]) -> dict[str, Any]:
-        return {"type": kind, "data": data, "epoch": self._epoch}
+        return {"data": {"type": kind, "data": data}, "epoch": self._epoch}

@@ -12,6 +12,9 @@ from typing import Any
 
 from core.chat.provider import Tool
 
+# What is told of a turn while somebody waits for it: every event, or that it has ended.
+ALL = "all"
+END = "end"
 PLAIN = ("iterations", "calls", "timezone", "compacts")
 
 

@@ -28,7 +28,7 @@ from core.outcomes import Answer, Failure, Outdated, Postponed
 from core.settings import Settings
 from core.settlement import discard, lock, patiently, put_off, settle_failure, store
 from core.telling import ChannelTelling, Silence, Telling
-from core.turn_requests import TurnRequest
+from core.turn_requests import ALL, TurnRequest
 from core.turn_results import failed, result_of, stateless_events
 from core.work import Claim, Lease, LeaseLost, Leases, claim
 from models import Action, ErrorClass, MessageType
@@ -106,30 +106,28 @@ def carry_out(
 
 def _tried(context: Context, claimed: Claim, turn: _Turn | None, lease: Lease) -> str:
     """One attempt, and word of it to whoever listens: its end is told once it is stored."""
-    if not claimed.params.get("listened"):
+    listened = claimed.params.get("listened")
+    if listened is None:
         return _attempt(context, claimed, turn, lease, Silence())
-    telling = ChannelTelling(
-        context.live, claimed.account_id, claimed.channel or str(claimed.id), claimed.epoch
-    )
+    channel = claimed.channel or str(claimed.id)
+    speaking = ChannelTelling(context.live, claimed.account_id, channel, claimed.epoch)
     try:
-        return _attempt(context, claimed, turn, lease, telling)
+        return _attempt(context, claimed, turn, lease, speaking if listened == ALL else Silence())
     finally:
-        _tell_end(context, claimed, telling)
+        if claimed.channel is not None and claimed.conversation_id is not None:
+            _tell_result(context, claimed, speaking)
+        context.live.announce(claimed.account_id, channel)
 
 
-def _tell_end(context: Context, claimed: Claim, telling: ChannelTelling) -> None:
-    """The result to a channel that somebody else listens to; a door that waits for the run reads its row."""
-    if claimed.channel is None or claimed.conversation_id is None:
-        context.live.announce(claimed.account_id, claimed.channel or str(claimed.id))
-        return
+def _tell_result(context: Context, claimed: Claim, telling: Telling) -> None:
+    """The end of a turn whose channel is read by somebody who knows nothing of its run."""
     try:
         with context.transaction(claimed.account_id) as session:
             result = result_of(session, claimed.id)
     except Unavailable:
         return
-    if result is not None:
-        for kind, data in result.events():
-            telling.tell(kind, data)
+    for kind, data in result.events() if result else ():
+        telling.tell(kind, data)
 
 
 def _attempt(context: Context, claimed: Claim, turn: _Turn | None, lease: Lease, telling: Telling) -> str:

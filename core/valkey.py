@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 LIVE = 1
 AWAY = 2.0  # seconds for which a server that did not answer is not asked again
-PATIENCE = {"socket_timeout": 2, "socket_connect_timeout": 1}
+PATIENCE: dict[str, Any] = {"socket_timeout": 2, "socket_connect_timeout": 1}
 
 
 def database_of(redis_url: str, number: int) -> str:

@@ -4,14 +4,39 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends
 
-from api.chatbotkit import backfills, bots, conversations, executions, runs, subscriptions, tasks
+from api.chatbotkit import (
+    backfills,
+    bots,
+    channels,
+    conversations,
+    executions,
+    runs,
+    stateless,
+    subscriptions,
+    tasks,
+    turns,
+)
 from api.chatbotkit.answers import ERRORS, serves
 
 PREFIXES = ("/api/v1", "/v1")
 
 
+NOUNS = (
+    tasks,
+    executions,
+    backfills,
+    subscriptions,
+    runs,
+    stateless,
+    channels,
+    turns,
+    conversations,
+    bots,
+)
+
+
 def make_router() -> APIRouter:
     router = APIRouter(responses=ERRORS, dependencies=[Depends(serves)])
-    for noun in (tasks, executions, backfills, subscriptions, runs, conversations, bots):
+    for noun in NOUNS:
         router.include_router(noun.router)
     return router

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from core.notes import BEGIN_CALL
+from core.notes import BEGIN_CALL, StoredNotes
 from core.runs import cancel_run
 from core.turns import carry_out
 from core.work import claim, reap
@@ -71,17 +71,15 @@ def test_a_reaped_run_leaves_no_step_open(context, claimed):
 
 def test_a_run_cancelled_before_its_call_costs_no_call(context, account, leases, monkeypatch):
     run = a_pending_run(context, account, bot_id=a_bot(context, account).id)
-    from core import turns
-
-    begin = turns._begin_call
+    begin = StoredNotes.begin_call
 
     def cancelled_first(*arguments):
         cancel(context, account, run.id)
         begin(*arguments)
 
     asked = []
-    monkeypatch.setattr(turns, "_begin_call", cancelled_first)
-    monkeypatch.setattr(turns, "_read", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(StoredNotes, "begin_call", cancelled_first)
+    monkeypatch.setattr("core.agent._read", lambda *arguments: asked.append(arguments))
     assert carry_out(context, leases, run.id, worker="tests") == "lost"
     assert asked == []
     assert the_run(context, run.id)["model_calls"] == 0

@@ -1,0 +1,160 @@
+"""Channels, and turns in the background that speak on them (contract sections 3.5.5 and 3.7)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+
+from api.auth import Tenant, context_of
+from api.chatbotkit.answers import JSONL, answer, answers_in, event_line, replays, returns
+from api.chatbotkit.shapes import Identified
+from api.chatbotkit.shapes_turns import (
+    Dispatched,
+    DispatchRequest,
+    HistoryRequest,
+    PublishRequest,
+    StatelessDispatchRequest,
+)
+from api.chatbotkit.stateless import stateless_request
+from api.chatbotkit.turns import BEAT, HEARTBEAT, PARTIAL, CallerPart, text_of, turn_request
+from api.live import Ears, ears_of, heard
+from api.once import Replay
+from core import talking
+from core.accounts import Caller
+from core.context import Context
+from core.errors import InvalidInput, Unavailable
+from core.live import BEGIN, KEPT
+from core.talking import checked_channel
+from core.turn_results import TurnResult, result_of
+from models import Run
+
+router = APIRouter(tags=["channel"])
+
+MOST_HISTORY = 10_000
+LOOK = 1.0
+ENDS = frozenset({"result", "error"})
+
+
+def _channel_again(session: Session, replay: Replay) -> Mapping[str, Any]:
+    del session
+    return {"channelId": replay.body.get("channelId") or replay.result["channelId"]}
+
+
+@router.post("/conversation/dispatch", responses=returns(Dispatched))
+@replays(_channel_again)
+def dispatch_stateless(
+    request: Request, session: Tenant, caller: CallerPart, body: StatelessDispatchRequest
+) -> JSONResponse:
+    """Answers the messages of the request in the background; every event is published on a channel.
+
+    What was sent is kept sealed until the turn has ended. 409 without a key to seal it with.
+    """
+    wanted = stateless_request(request, caller, body)
+    _, channel = talking.dispatch(session, None, None, wanted, body.channelId)
+    return answer({"channelId": channel})
+
+
+@router.post("/conversation/{conversationId}/dispatch", responses=returns(Dispatched))
+@replays(_channel_again)
+def dispatch(
+    request: Request, session: Tenant, caller: CallerPart, conversationId: str, body: DispatchRequest
+) -> JSONResponse:
+    """Completes in the background; every event is published on a channel, which names the turn."""
+    wanted = turn_request(request, caller, body)
+    _, channel = talking.dispatch(session, conversationId, text_of(body), wanted, body.channelId)
+    return answer({"channelId": channel})
+
+
+@router.post("/channel/{channelId}/publish", responses=returns(Identified))
+def publish(
+    request: Request, session: Tenant, caller: CallerPart, channelId: str, body: PublishRequest
+) -> Response:
+    """Says something on a channel of the account; whoever subscribes hears it, for an hour."""
+    del session
+    name = checked_channel(channelId)
+    if not context_of(request).live.publish(caller.account_id, name, [{"data": body.message}]):
+        raise Unavailable("Live channels are away.")
+    return answer({"id": name})
+
+
+@router.post("/channel/{channelId}/subscribe", responses=returns(Identified, JSONL))
+@answers_in(JSONL)
+async def subscribe(request: Request, caller: CallerPart, channelId: str, body: HistoryRequest) -> Response:
+    """What is said on a channel, line by line, until the caller leaves.
+
+    With historyLength what was said before comes first, oldest first; of a dispatched turn everything does.
+    """
+    name, history = checked_channel(channelId), body.historyLength or 0
+    if not 0 <= history <= MOST_HISTORY:
+        raise InvalidInput(f"historyLength: must be from 0 to {MOST_HISTORY}")
+    heard_of = _Heard(context_of(request), ears_of(request), caller, name)
+    run, _ = await run_in_threadpool(heard_of.turn)
+    lines = heard_of.lines(KEPT if run is not None and not history else history)
+    return StreamingResponse(lines, media_type=JSONL)
+
+
+class _Heard:
+    """One subscriber of a channel."""
+
+    def __init__(self, context: Context, ears: Ears, caller: Caller, channel: str) -> None:
+        self._context = context
+        self._ears = ears
+        self._account = caller.account_id
+        self._channel = channel
+        self._epochs: set[int] = set()
+        self._ended = False
+
+    def turn(self) -> tuple[Run | None, TurnResult | None]:
+        """The turn that speaks here, if one does, and what it came to."""
+        with self._context.transaction(self._account) as session:
+            mine = (Run.account_id == self._account, Run.channel == self._channel)
+            run = session.scalars(select(Run).where(*mine)).one_or_none()
+            return run, result_of(session, run.id) if run else None
+
+    async def lines(self, history: int) -> AsyncIterator[bytes]:
+        beat = looked = time.monotonic()
+        with self._ears.listening(self._account, self._channel) as event:
+            words = await self._ears.latest(self._account, self._channel, max(history, 1))
+            place = words[-1][0] if words else BEGIN
+            words = words if history else []
+            while True:
+                for place, word in words:  # noqa: B007 (where the next look begins)
+                    line = self._line(word)
+                    if line:
+                        beat = time.monotonic()
+                        yield line
+                if not words and not self._ended and time.monotonic() - looked >= LOOK:
+                    looked = time.monotonic()
+                    async for line in self._missed():
+                        yield line
+                if time.monotonic() - beat >= BEAT:
+                    beat = time.monotonic()
+                    yield HEARTBEAT
+                if not words:
+                    await heard(event, LOOK)
+                words = await self._ears.read(self._account, self._channel, place)
+
+    def _line(self, word: dict[str, Any]) -> bytes | None:
+        """What was published, as it was; of a turn without what a later attempt says all over again."""
+        said, epoch = word["data"], word.get("epoch")
+        if epoch is not None:
+            self._epochs.add(epoch)
+            self._ended = self._ended or said["type"] in ENDS
+            if epoch != min(self._epochs) and said["type"] in PARTIAL:
+                return None
+        return event_line("message", said)
+
+    async def _missed(self) -> AsyncIterator[bytes]:
+        """The end of a turn whose worker could store it and tell nobody."""
+        run, result = await run_in_threadpool(self.turn)
+        self._ended = run is None or result is not None
+        if run is not None and result is not None and run.conversation_id is not None:
+            for kind, data in result.events():
+                yield event_line("message", {"type": kind, "data": data})

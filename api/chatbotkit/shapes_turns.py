@@ -1,0 +1,246 @@
+"""The shapes of turns: what may come along, and what is answered (contract section 3.5)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr, field_validator
+
+from api.chatbotkit.shapes import Answer, Identified, Request, Text, Whole
+from core.turn_requests import Function
+from models import MAX_TEXT_BYTES, MessageType
+
+MOST_MESSAGES = 1000
+MOST_FUNCTIONS = 64
+IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]{0,63}")
+CALLS = ("request", "response", "trigger")
+
+
+def _at_least_one(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if value is not None and not (whole and 1 <= value <= 100_000):
+        raise ValueError("must be a whole number from 1 to 100000")
+    return value
+
+
+Count = Annotated[int | None, BeforeValidator(_at_least_one)]
+
+
+class EntityRequest(Request):
+    """A span the caller knows; everything but its place is worked out anew."""
+
+    begin: int = Field(ge=0, strict=True)
+    end: int = Field(ge=1, strict=True)
+    type: Text = None
+    text: Text = None
+
+
+class CallRequest(Request):
+    start: StrictBool = False
+    end: StrictBool = False
+
+
+class FunctionRequest(Request):
+    name: StrictStr
+    description: StrictStr = Field(max_length=10_000)
+    parameters: dict[str, Any]
+    result: dict[str, Any] | None = Field(
+        default=None, description='{"data": …} or {"channel": "…"}; without it the caller answers the call.'
+    )
+    call: CallRequest | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _identifier(cls, name: str) -> str:
+        if not IDENTIFIER.fullmatch(name):
+            raise ValueError("must be a JavaScript identifier of at most 64 characters")
+        return name
+
+    @field_validator("parameters")
+    @classmethod
+    def _schema(cls, schema: dict[str, Any]) -> dict[str, Any]:
+        required = schema.get("required", [])
+        if schema.get("type") != "object" or not isinstance(schema.get("properties"), dict):
+            raise ValueError('must be {"type": "object", "properties": {…}}')
+        if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+            raise ValueError("required must be a list of names")
+        return schema
+
+    @field_validator("result")
+    @classmethod
+    def _source(cls, result: dict[str, Any] | None) -> dict[str, Any] | None:
+        from core.talking import checked_channel
+
+        if result is None or "data" in result:
+            return result
+        if "channel" not in result:
+            raise ValueError("must have data or a channel")
+        return {"channel": checked_channel(result["channel"])}
+
+    def function(self) -> Function:
+        call = self.call or CallRequest()
+        return Function(
+            self.name, self.description, self.parameters, self.result, start=call.start, end=call.end
+        )
+
+
+class RecordRequest(Request):
+    text: StrictStr
+
+
+class DatasetExtension(Request):
+    name: Text = None
+    description: Text = None
+    records: list[RecordRequest] = Field(default_factory=list, max_length=1000)
+
+
+class Extensions(Request):
+    """What the bot is told for this turn only."""
+
+    backstory: Text = None
+    datasets: list[DatasetExtension] | None = Field(default=None, max_length=100)
+    skillsets: list[dict[str, Any]] | None = None
+    features: list[dict[str, Any]] | None = None
+
+
+class LimitsRequest(Request):
+    iterations: Count = None
+    continuations: Count = None
+    calls: Count = None
+
+
+class TurnShape(Request):
+    functions: list[FunctionRequest] | None = Field(default=None, max_length=MOST_FUNCTIONS)
+    extensions: Extensions | None = None
+
+    @field_validator("functions")
+    @classmethod
+    def _told_apart(cls, functions: list[FunctionRequest] | None) -> list[FunctionRequest] | None:
+        names = [function.name for function in functions or ()]
+        if len(names) != len(set(names)):
+            raise ValueError("two functions have the same name")
+        return functions
+
+
+class SendRequest(TurnShape):
+    text: StrictStr
+    entities: list[EntityRequest] | None = Field(default=None, max_length=10_000)
+
+
+class ReceiveRequest(TurnShape):
+    limits: LimitsRequest | None = None
+
+
+class CompleteRequest(ReceiveRequest):
+    text: Text = None
+    entities: list[EntityRequest] | None = Field(default=None, max_length=10_000)
+    # The Python README shows this with a conversation: its last user message is taken for the text.
+    messages: list[Any] | None = None
+
+
+class GivenMessage(Request):
+    type: MessageType
+    text: StrictStr
+    meta: dict[str, Any] | None = None
+
+    @field_validator("text")
+    @classmethod
+    def _size(cls, text: str) -> str:
+        if len(text.encode()) > MAX_TEXT_BYTES:
+            raise ValueError(f"is longer than {MAX_TEXT_BYTES} bytes")
+        return text
+
+    @field_validator("meta")
+    @classmethod
+    def _activity(cls, meta: dict[str, Any] | None, info: Any) -> dict[str, Any] | None:
+        if info.data.get("type") is MessageType.ACTIVITY:
+            refuse_odd_activity(meta)
+        return meta
+
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, validate_default=True)
+
+
+def refuse_odd_activity(meta: Any) -> None:
+    """An activity says in its meta what was done (contract section 3.4)."""
+    activity = meta.get("activity") if isinstance(meta, Mapping) else None
+    if (
+        not isinstance(activity, Mapping)
+        or activity.get("type") not in CALLS
+        or not isinstance(activity.get("function"), Mapping)
+    ):
+        raise ValueError("an activity has meta.activity with a type and a function")
+
+
+class ModelShape(Request):
+    name: StrictStr
+    config: dict[str, Any] | None = None
+
+
+class StatelessRequest(ReceiveRequest):
+    messages: list[GivenMessage] = Field(max_length=MOST_MESSAGES)
+    botId: Text = None
+    backstory: Text = None
+    model: StrictStr | ModelShape | None = None
+    contactId: Any = None
+    attachments: list[dict[str, Any]] | None = None
+
+
+class DispatchRequest(CompleteRequest):
+    channelId: Text = None
+
+
+class StatelessDispatchRequest(StatelessRequest):
+    channelId: Text = None
+
+
+class PublishRequest(Request):
+    message: dict[str, Any]
+
+
+class HistoryRequest(Request):
+    historyLength: Whole = None
+
+
+class EntityPlace(Answer):
+    begin: int
+    end: int
+    text: str
+
+
+class EntityAnswer(EntityPlace):
+    type: str
+    replacement: EntityPlace | None = None
+
+
+class Sent(Identified):
+    entities: list[EntityAnswer]
+
+
+class TokensUsed(Answer):
+    token: int
+
+
+class Ended(Answer):
+    reason: Literal["length", "stop", "activity", "abort", "error", "iteration"]
+
+
+class StatelessTurnAnswer(Answer):
+    text: str
+    usage: TokensUsed
+    end: Ended
+
+
+class TurnAnswer(StatelessTurnAnswer):
+    id: str
+
+
+class Dispatched(Answer):
+    channelId: str
+
+
+class ChannelAnswer(BaseModel):
+    id: str

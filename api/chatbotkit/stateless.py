@@ -1,0 +1,205 @@
+"""Turns without a conversation: the caller keeps the history, and nothing is stored but what they used.
+
+They run in this process, in a bounded pool of threads, through the same agent as all others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from api.auth import context_of
+from api.chatbotkit.answers import EVENTS, JSON, JSONL, answers_in, event_line, form_of, returns, server_event
+from api.chatbotkit.shapes_turns import ModelShape, StatelessRequest, StatelessTurnAnswer
+from api.chatbotkit.turns import BEAT, HEARTBEAT, STATUS, CallerPart, turn_request
+from api.errors import error_answer
+from core.accounts import Caller
+from core.agent import converse, stateless_talk
+from core.bots import find_bot
+from core.chat.model_name import parse_model
+from core.chat.provider import Deadline
+from core.context import Context
+from core.errors import CrontalkError, InvalidInput, LimitReached
+from core.notes import MemoryNotes
+from core.outcomes import Answer, Failure, Postponed
+from core.rows import own
+from core.turn_requests import TurnRequest
+from core.turn_results import failed, stateless_events
+from models import Contact, ErrorClass, new_id
+
+log = structlog.get_logger()
+
+router = APIRouter(prefix="/conversation", tags=["conversation"])
+
+SLOTS = 32  # stateless turns at once in a process; the next is told to come back
+LOOK = 1.0  # seconds between two looks whether the caller is still there
+ENDS = frozenset({"result", "error"})
+
+
+class Gone(CrontalkError):
+    """The caller has left: nobody reads the answer, and nothing else would keep it."""
+
+
+@dataclass
+class Pool:
+    """The threads of stateless turns, which never keep the others' endpoints waiting."""
+
+    threads: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(SLOTS, thread_name_prefix="stateless")
+    )
+    _free: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(SLOTS))
+
+    def run(self, work: Callable[[], None]) -> None:
+        """Runs the work in a thread of its own.
+
+        Raises:
+            LimitReached: all are busy; nothing was done.
+
+        """
+        if not self._free.acquire(blocking=False):
+            raise LimitReached("Too many turns without a conversation at once.", timedelta(seconds=1))
+
+        def then_free() -> None:
+            try:
+                work()
+            finally:
+                self._free.release()
+
+        self.threads.submit(then_free)
+
+
+@dataclass
+class Asked:
+    """A turn under way in a thread, and its events as they come."""
+
+    loop: asyncio.AbstractEventLoop
+    events: asyncio.Queue[tuple[str, dict[str, Any]]] = field(default_factory=asyncio.Queue)
+    gone: threading.Event = field(default_factory=threading.Event)
+
+    def tell(self, kind: str, data: dict[str, Any]) -> None:
+        with suppress(RuntimeError):  # the loop has ended, and with it whoever listened
+            self.loop.call_soon_threadsafe(self.events.put_nowait, (kind, data))
+
+    def token(self, text: str) -> None:
+        self.tell("token", {"token": text})
+
+    def wanted(self) -> None:
+        if self.gone.is_set():
+            raise Gone("The caller has left.")
+
+
+@router.post("/complete", responses=returns(StatelessTurnAnswer, JSONL))
+@answers_in(JSONL, EVENTS)
+async def complete_stateless(request: Request, caller: CallerPart, body: StatelessRequest) -> Response:
+    """Answers the messages of the request. Nothing is stored; 429 when too many are under way."""
+    wanted = await run_in_threadpool(stateless_request, request, caller, body)
+    context, form = context_of(request), form_of(request)
+    asked = Asked(asyncio.get_running_loop())
+    request.app.state.stateless.run(lambda: _carry_out(context, caller, wanted, asked))
+    if form == JSON:
+        return await _waited(request, asked)
+    write = event_line if form == JSONL else server_event
+    return StreamingResponse(_streamed(asked, write), media_type=form)
+
+
+def stateless_request(request: Request, caller: Caller, body: StatelessRequest) -> TurnRequest:
+    """What a turn without a conversation is about: what is given goes before what its bot says.
+
+    Raises:
+        InvalidInput: no messages, or a malformed model. NotFound, NotAuthorized: the bot or the contact.
+
+    """
+    if not body.messages:
+        raise InvalidInput("messages: must not be empty")
+    with context_of(request).transaction(caller.account_id) as session:
+        bot = find_bot(session, body.botId) if body.botId or not _configured(body) else None
+        if isinstance(body.contactId, str):
+            own(session, Contact, body.contactId)
+        backstory, model = (bot.backstory, bot.model) if bot else (None, None)
+    model = _model(body.model) or model
+    if model is not None:
+        parse_model(model)
+    return turn_request(
+        request,
+        caller,
+        body,
+        messages=tuple(m.model_dump(exclude_none=True, mode="json") for m in body.messages),
+        backstory=backstory if body.backstory is None else body.backstory,
+        model=model,
+    )
+
+
+def _configured(body: StatelessRequest) -> bool:
+    return body.backstory is not None or body.model is not None
+
+
+def _model(given: str | ModelShape | None) -> str | None:
+    if not isinstance(given, ModelShape):
+        return given
+    return "/".join([given.name, *(f"{key}={value}" for key, value in (given.config or {}).items())])
+
+
+def _carry_out(context: Context, caller: Caller, wanted: TurnRequest, asked: Asked) -> None:
+    """The turn, in its thread: every end of it is an event."""
+    deadline = Deadline.after(context.settings.turn_time)
+    talk = stateless_talk(new_id(), caller.account_id, wanted, deadline)
+    notes = MemoryNotes(context, caller.account_id, asked.wanted)
+    answer: Answer | None = None
+    ends: list[tuple[str, dict[str, Any]]]
+    try:
+        answer = converse(context, talk, notes, asked)
+        ends = list(stateless_events(answer, notes.tokens(answer)))
+    except Failure as failure:
+        answer, ends = failure.answer, [("error", failed(failure.error_class))]
+    except Postponed:
+        ends = [("error", failed(ErrorClass.PROVIDER_ERROR))]
+    except Gone:
+        ends = []
+    except Exception as error:  # noqa: BLE001 (the thread's last line of defence)
+        log.error("stateless_turn_broke", error=type(error).__name__)
+        ends = [("error", failed(ErrorClass.INTERNAL_ERROR))]
+    try:
+        notes.settle(answer)
+    except CrontalkError as error:
+        log.warning("usage_not_counted", error=type(error).__name__)
+    for kind, data in ends:
+        asked.tell(kind, data)
+
+
+async def _waited(request: Request, asked: Asked) -> Response:
+    while True:
+        try:
+            kind, data = await asyncio.wait_for(asked.events.get(), LOOK)
+        except TimeoutError:
+            if await request.is_disconnected():
+                asked.gone.set()
+            continue
+        if kind == "result":
+            return JSONResponse(data)
+        if kind == "error":
+            return error_answer(STATUS[data["code"]], data["message"], data["code"])
+
+
+async def _streamed(asked: Asked, write: Callable[[str, Any], bytes]) -> AsyncIterator[bytes]:
+    try:
+        kind = ""
+        while kind not in ENDS:
+            try:
+                kind, data = await asyncio.wait_for(asked.events.get(), BEAT)
+            except TimeoutError:
+                yield HEARTBEAT
+                continue
+            yield write(kind, data)
+    finally:
+        asked.gone.set()

@@ -1,0 +1,279 @@
+"""Turns: send, receive, complete, compact, and their streams (contract section 3.5).
+
+A worker carries a turn out; these endpoints wait for it without holding a thread. Who leaves loses nothing:
+the turn goes on, and its messages can be read. After an effect there is no 5xx and no 429, since the Node SDK
+would do it all once more.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+
+from api.auth import Tenant, WriteKeyPart, context_of, signed_in
+from api.chatbotkit.answers import (
+    EVENTS,
+    JSON,
+    JSONL,
+    answer,
+    answers_in,
+    event_line,
+    form_of,
+    returns,
+    server_event,
+)
+from api.chatbotkit.shapes_turns import (
+    CompleteRequest,
+    ReceiveRequest,
+    SendRequest,
+    Sent,
+    TurnAnswer,
+    TurnShape,
+)
+from api.errors import CODES, error_answer
+from api.live import Ears, ears_of, heard
+from core import talking
+from core.accounts import Caller
+from core.context import Context
+from core.errors import InvalidInput, NotAuthorized
+from core.idempotency import WriteKey, begin, finish
+from core.live import BEGIN
+from core.schedule.zones import find_zone
+from core.turn_requests import ALL, END, TurnRequest
+from core.turn_results import TurnResult, result_of
+from models import Run
+
+router = APIRouter(prefix="/conversation", tags=["conversation"])
+
+LOOK = 0.5  # seconds between two looks at a run's row, whatever is heard of it
+BEAT = 15.0  # seconds of silence after which a stream shows that it lives
+HEARTBEAT = b" "  # tolerated by both SDKs; a line of its own is not
+STATUS = {code: status for status, code in CODES.items()}
+LATE = {"message": "The turn goes on; its answer will stand in the conversation.", "code": "TIMEOUT"}
+
+CallerPart = Annotated[Caller, Depends(signed_in)]
+Ask = Callable[[Session, str], Run | None]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A turn under way and who waits for it."""
+
+    context: Context
+    ears: Ears
+    account: uuid.UUID
+    run: uuid.UUID
+    until: float  # on the monotonic clock
+
+    async def result(self) -> TurnResult | None:
+        return await run_in_threadpool(self._read)
+
+    def _read(self) -> TurnResult | None:
+        with self.context.transaction(self.account) as session:
+            return result_of(session, self.run)
+
+
+@router.post("/{conversationId}/send", responses=returns(Sent, JSONL))
+@answers_in(JSONL, EVENTS)
+def send(request: Request, session: Tenant, conversationId: str, body: SendRequest) -> Response:
+    """Stores a message of the user's; nobody answers."""
+    message = talking.send(session, conversationId, said(body.text))
+    return in_form(form_of(request), {"id": str(message.id), "entities": []})
+
+
+@router.post("/{conversationId}/receive", responses=returns(TurnAnswer, JSONL))
+@answers_in(JSONL, EVENTS)
+async def receive(
+    request: Request, caller: CallerPart, key: WriteKeyPart, conversationId: str, body: ReceiveRequest
+) -> Response:
+    """Asks the bot for its answer to what is stored. 409 while a turn is under way."""
+    wanted = turn_request(request, caller, body)
+    return await _turn(
+        request,
+        caller,
+        key,
+        lambda session, listened: talking.receive(session, conversationId, wanted, listened=listened),
+    )
+
+
+@router.post("/{conversationId}/complete", responses=returns(TurnAnswer, JSONL))
+@answers_in(JSONL, EVENTS)
+async def complete(
+    request: Request, caller: CallerPart, key: WriteKeyPart, conversationId: str, body: CompleteRequest
+) -> Response:
+    """Stores a message and asks for the answer; without text it goes on. 409 while a turn is under way."""
+    wanted, text = turn_request(request, caller, body), text_of(body)
+    return await _turn(
+        request,
+        caller,
+        key,
+        lambda session, listened: talking.complete(session, conversationId, text, wanted, listened=listened),
+    )
+
+
+@router.post("/{conversationId}/compact", responses=returns(TurnAnswer))
+async def compact(request: Request, caller: CallerPart, key: WriteKeyPart, conversationId: str) -> Response:
+    """Sums the conversation up in a checkpoint, which the bot is shown instead of what it sums up."""
+    context = context_of(request)
+
+    def ask(session: Session, _listened: str) -> Run | None:
+        return talking.compact(session, conversationId)
+
+    begun = await run_in_threadpool(_begun, context, caller, key, ask, END)
+    if begun is None:
+        return answer({"id": conversationId, "text": "", "usage": {"token": 0}, "end": {"reason": "stop"}})
+    return await _waited(_waiting(request, caller, begun))
+
+
+def said(text: str) -> str:
+    """What somebody says, without the blanks around it.
+
+    Raises:
+        InvalidInput: nothing.
+
+    """
+    if not text.strip():
+        raise InvalidInput("text: must not be empty")
+    return text.strip()
+
+
+def text_of(body: CompleteRequest) -> str | None:
+    if body.text is not None or not body.messages:
+        return None if body.text is None else said(body.text)
+    for message in reversed(body.messages):
+        if isinstance(message, dict) and message.get("type") == "user":
+            return said(str(message.get("text") or ""))
+    raise InvalidInput("text: is missing; a turn of messages alone has the address /conversation/complete")
+
+
+def turn_request(request: Request, caller: Caller, body: TurnShape, **more: Any) -> TurnRequest:
+    """What comes along with a turn.
+
+    Raises:
+        InvalidInput: an unknown x-timezone. NotAuthorized: extensions under a session token.
+
+    """
+    extensions = body.extensions
+    if extensions is not None and getattr(caller, "conversation_id", None) is not None:
+        raise NotAuthorized("A session token may not bring extensions.")
+    limits = getattr(body, "limits", None)
+    zone = request.headers.get("x-timezone")
+    return TurnRequest(
+        functions=tuple(function.function() for function in body.functions or ()),
+        extra_backstory=(extensions.backstory if extensions else None) or "",
+        records=tuple(
+            record.text
+            for dataset in (extensions.datasets if extensions else None) or ()
+            for record in dataset.records
+        ),
+        iterations=limits.iterations if limits else None,
+        calls=limits.calls if limits else None,
+        timezone=find_zone(zone).key if zone else None,
+        **more,
+    )
+
+
+async def _turn(request: Request, caller: Caller, key: WriteKey | None, ask: Ask) -> Response:
+    form = form_of(request)
+    listened = END if form == JSON else ALL
+    begun = await run_in_threadpool(_begun, context_of(request), caller, key, ask, listened)
+    assert begun is not None  # noqa: S101 (only compact may have nothing to do)
+    waiting = _waiting(request, caller, begun)
+    if form == JSON:
+        return await _waited(waiting)
+    write = event_line if form == JSONL else server_event
+    return StreamingResponse(streamed(waiting, write), media_type=form)
+
+
+def _begun(
+    context: Context, caller: Caller, key: WriteKey | None, ask: Ask, listened: str
+) -> uuid.UUID | None:
+    """Starts the turn, or finds the one that was started under the same key."""
+    with context.transaction(caller.account_id) as session:
+        earlier = begin(session, key) if key else None
+        if earlier is not None:
+            return uuid.UUID(earlier["runId"]) if "runId" in earlier else None
+        run = ask(session, listened)
+        if key:
+            finish(session, key, {"runId": str(run.id)} if run else {"done": True})
+        return run.id if run else None
+
+
+def _waiting(request: Request, caller: Caller, run: uuid.UUID) -> Waiting:
+    context = context_of(request)
+    until = time.monotonic() + context.settings.turn_time.total_seconds() + 5
+    return Waiting(context, ears_of(request), caller.account_id, run, until)
+
+
+async def _waited(waiting: Waiting) -> Response:
+    """The turn's result; an error when it failed, or goes on for longer than anybody waits."""
+    with waiting.ears.listening(waiting.account, str(waiting.run)) as event:
+        while (result := await waiting.result()) is None:
+            if time.monotonic() >= waiting.until:
+                return error_answer(408, LATE["message"], LATE["code"])
+            await heard(event, LOOK)
+    *_, (kind, data) = result.events()
+    if kind == "error":
+        return error_answer(STATUS[data["code"]], data["message"], data["code"])
+    return JSONResponse(data)
+
+
+async def streamed(waiting: Waiting, write: Callable[[str, Any], bytes]) -> AsyncIterator[bytes]:
+    """The turn's events as they come, then its end from its rows.
+
+    Tokens of a second attempt are left out: the answer begins anew, and only its end counts.
+    """
+    place, epochs, beat, looked = BEGIN, set[int](), time.monotonic(), 0.0
+    with waiting.ears.listening(waiting.account, str(waiting.run)) as event:
+        while True:
+            words = await waiting.ears.read(waiting.account, str(waiting.run), place)
+            for place, word in words:  # noqa: B007 (the last place is where the next look begins)
+                line = shown(word, epochs, write)
+                if line:
+                    beat = time.monotonic()
+                    yield line
+            if not words or time.monotonic() - looked >= LOOK:
+                looked = time.monotonic()
+                result = await waiting.result()
+                if result is not None and not await waiting.ears.read(
+                    waiting.account, str(waiting.run), place, 1
+                ):
+                    for kind, data in result.events():
+                        yield write(kind, data)
+                    return
+            if time.monotonic() >= waiting.until:
+                yield write("error", LATE)
+                return
+            if time.monotonic() - beat >= BEAT:
+                beat = time.monotonic()
+                yield HEARTBEAT
+            if not words:
+                await heard(event, LOOK)
+
+
+PARTIAL = frozenset({"token", "reasoningToken", "completeBegin", "completeEnd", "usage"})
+
+
+def shown(word: dict[str, Any], epochs: set[int], write: Callable[[str, Any], bytes]) -> bytes | None:
+    """A word of a turn as its event; None for what a later attempt says all over again."""
+    event = word["data"]
+    epochs.add(word["epoch"])
+    if word["epoch"] != min(epochs) and event["type"] in PARTIAL:
+        return None
+    return write(event["type"], event["data"])
+
+
+def in_form(form: str, document: dict[str, Any]) -> Response:
+    """A result that is there at once, in the form that was asked for."""
+    if form == JSON:
+        return JSONResponse(document)
+    write = event_line if form == JSONL else server_event
+    return Response(write("result", document), media_type=form)

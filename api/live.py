@@ -1,0 +1,125 @@
+"""The live channels as the doors hear them: one subscription per process, whoever listens is woken."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import structlog
+from fastapi import Request
+
+from core.live import BEGIN, KEPT, Words, key_of, read_words
+from core.settings import Settings
+from core.valkey import LIVE, PATIENCE, Absence, database_of
+
+log = structlog.get_logger()
+
+AGAIN = 1.0  # seconds until a lost subscription is tried again
+HEARING: dict[str, Any] = {"socket_connect_timeout": 1, "socket_keepalive": True, "health_check_interval": 10}
+
+
+class Ears:
+    """Wakes listeners of channels. Without a Valkey, or while it is away, nobody is woken: they look by time.
+
+    Bound to the running event loop; another loop (every test has its own) makes it begin anew.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._url = database_of(settings.redis_url, LIVE) if settings.redis_url else None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._client: Any = None
+        self._task: asyncio.Task[None] | None = None
+        self._waiting: dict[bytes, set[asyncio.Event]] = defaultdict(set)
+        self._absence = Absence("live_away")
+
+    @contextlib.contextmanager
+    def listening(self, account: uuid.UUID, channel: str) -> Iterator[asyncio.Event]:
+        """An event that is set whenever something is said on the channel, from before this returns."""
+        self._begin()
+        key, event = key_of(account, channel).encode(), asyncio.Event()
+        self._waiting[key].add(event)
+        try:
+            yield event
+        finally:
+            self._waiting[key].discard(event)
+            if not self._waiting[key]:
+                del self._waiting[key]
+
+    async def read(
+        self, account: uuid.UUID, channel: str, after: str = BEGIN, most: int = KEPT
+    ) -> list[Words]:
+        """What was said after a place, oldest first."""
+        first = "-" if after == BEGIN else f"({after}"
+        return await self._ask("xrange", key_of(account, channel), first, "+", most)
+
+    async def latest(self, account: uuid.UUID, channel: str, most: int) -> list[Words]:
+        """The last words, oldest first."""
+        return (await self._ask("xrevrange", key_of(account, channel), "+", "-", most))[::-1] if most else []
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        if self._client is not None:
+            await self._client.aclose()
+        self._loop = self._task = self._client = None
+
+    async def _ask(self, command: str, key: str, first: str, last: str, most: int) -> list[Words]:
+        self._begin()
+        if self._client is None or self._absence.is_away():
+            return []
+        try:
+            entries = await getattr(self._client, command)(key, first, last, count=most)
+        except Exception as error:  # noqa: BLE001 (nothing depends on it)
+            self._absence.note(error)
+            return []
+        return [read_words(entry) for entry in entries]
+
+    def _begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._url is None or self._loop is loop:
+            return
+        import redis.asyncio
+
+        self._loop = loop
+        self._client = redis.asyncio.Redis.from_url(self._url, **PATIENCE)
+        self._waiting.clear()
+        self._task = loop.create_task(self._hear(redis.asyncio.Redis.from_url(self._url, **HEARING)))
+
+    async def _hear(self, client: Any) -> None:
+        while True:
+            try:
+                async for key in _said(client):
+                    for event in self._waiting.get(key, ()):
+                        event.set()
+            except Exception as error:  # noqa: BLE001 (as above; whoever waits looks by time meanwhile)
+                self._absence.note(error)
+                await asyncio.sleep(AGAIN)
+
+
+async def _said(client: Any) -> AsyncIterator[bytes]:
+    """The keys of channels on which something is said."""
+    async with client.pubsub(ignore_subscribe_messages=True) as hearing:
+        await hearing.psubscribe("live:*")
+        while True:
+            message = await hearing.get_message(timeout=AGAIN * 10)
+            if message is not None:
+                yield message["channel"]
+
+
+def ears_of(request: Request) -> Ears:
+    ears = request.app.state.ears
+    assert isinstance(ears, Ears)  # noqa: S101 (set by make_app)
+    return ears
+
+
+async def heard(event: asyncio.Event, seconds: float) -> None:
+    """Waits until the event is set, but not for longer; clears it."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    event.clear()
