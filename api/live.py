@@ -14,12 +14,12 @@ from fastapi import Request
 
 from core.live import BEGIN, KEPT, Words, key_of, read_words
 from core.settings import Settings
-from core.valkey import LIVE, PATIENCE, Absence, database_of
+from core.valkey import PATIENCE, Absence, second_database
 
 log = structlog.get_logger()
 
 AGAIN = 1.0  # seconds until a lost subscription is tried again
-HEARING: dict[str, Any] = {"socket_connect_timeout": 1, "socket_keepalive": True, "health_check_interval": 10}
+HEARING: dict[str, Any] = {"socket_connect_timeout": 1, "health_check_interval": 10}
 
 
 class Ears:
@@ -29,7 +29,7 @@ class Ears:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._url = database_of(settings.redis_url, LIVE) if settings.redis_url else None
+        self._url = second_database(settings.redis_url) if settings.redis_url else None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: Any = None
         self._task: asyncio.Task[None] | None = None

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from core.valkey import LIVE, Absence, database_of, make_client
+from core.valkey import Absence, make_client, second_database
 
 KEPT = 1000
 LIFETIME = 3600  # seconds
@@ -80,10 +80,10 @@ class NoLive:
 
 
 class ValkeyLive:
-    """Channels in database 1. Every failure is logged by its class and swallowed."""
+    """Channels in the second database. Every failure is logged by its class and swallowed."""
 
     def __init__(self, redis_url: str) -> None:
-        self._client = make_client(database_of(redis_url, LIVE))
+        self._client = make_client(second_database(redis_url))
         self._absence = Absence("live_away")
 
     def publish(self, account: uuid.UUID, channel: str, words: Sequence[dict[str, Any]]) -> bool:
