@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -19,12 +19,17 @@ from core.mail import is_address
 from core.meta import checked_meta, merged_meta
 from core.policies import checked_instant
 from core.rows import MetaFilter, checked_text, database_now, own, page
-from models import Contact, new_id
+from models import Contact, Conversation, new_id
 
 LONGEST_TEXT = 64 * 1024
 # An index entry, which a fingerprint is part of, holds up to 2,700 bytes.
 LONGEST_FINGERPRINT = 1000
 REGION = "US"
+# Before the tasks change, as whoever fires or edits them does: so none fires for a contact that is going.
+LOCK_CLOCKS = text(
+    "SELECT 1 FROM task_clocks WHERE task_id IN (SELECT id FROM tasks WHERE contact_id = :id)"
+    " ORDER BY task_id FOR UPDATE"
+)
 
 Check = Callable[[Any], Any]
 
@@ -87,6 +92,7 @@ def update_contact(session: Session, contact_id: uuid.UUID | str, **fields: Any)
 def delete_contact(session: Session, contact_id: uuid.UUID | str) -> uuid.UUID:
     """Removes the contact for good. Its conversations, tasks and ratings stay, without the link."""
     contact = own(session, Contact, contact_id)
+    session.execute(LOCK_CLOCKS, {"id": contact.id})
     session.delete(contact)
     session.flush()
     return contact.id
@@ -112,6 +118,36 @@ def list_contacts(
 ) -> list[Contact]:
     """The account's contacts, newest first or `ascending`."""
     return page(session, Contact, take=take, before=before, ascending=ascending, meta=meta)
+
+
+def list_conversations_of(
+    session: Session,
+    *,
+    contact_id: uuid.UUID | str,
+    take: int = 100,
+    before: uuid.UUID | str | None = None,
+    ascending: bool = False,
+    meta: Sequence[MetaFilter] = (),
+) -> list[Conversation]:
+    """The conversations with a contact, newest first or `ascending`.
+
+    Raises:
+        NotFound, NotAuthorized: the contact.
+
+    """
+    of_contact = Conversation.contact_id == own(session, Contact, contact_id).id
+    return page(session, Conversation, of_contact, take=take, before=before, ascending=ascending, meta=meta)
+
+
+def list_nothing_of(session: Session, *, contact_id: uuid.UUID | str, **_window: Any) -> list[dict[str, Any]]:
+    """What Crontalk does not keep of a contact: spaces, secrets and memories.
+
+    Raises:
+        NotFound, NotAuthorized: the contact.
+
+    """
+    own(session, Contact, contact_id)
+    return []
 
 
 def _found(session: Session, fingerprint: str) -> Contact | None:
