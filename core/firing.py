@@ -25,6 +25,7 @@ from core.ledger import insert_unrun
 from core.planning import Firing, Spawn, Unrun, due, is_recorded, plan, unrun
 from core.runs import supersede_runs_of
 from core.schedule import Span, parse
+from core.usage import count_spawned
 from core.waiting import promote_of
 from core.work import pause_tasks
 from models import Event, Reason, RunState, Trigger, new_ids
@@ -211,6 +212,7 @@ def _apply(session: Session, firings: Sequence[Firing]) -> None:
         },
     )
     _announce(session, unrun, unrun_ids)
+    count_spawned(session, spawns)
 
 
 def _announce(session: Session, rows: Sequence[Unrun], ids: Sequence[uuid.UUID]) -> None:

@@ -153,7 +153,7 @@ def store(session: Session, claimed: Claim, seen: int, answer: Answer) -> str:
     _close_steps(session, claimed, "succeeded", None, answer)
     if claimed.task_id:
         session.execute(COUNT_SUCCESS, {"id": claimed.task_id, "run": claimed.id})
-    _count_usage(session, claimed, answer, runs=1)
+    _count_usage(session, claimed, answer, runs=1, messages=int(claimed.action != Action.SEND))
     announce(session, Event.SUCCESS, [claimed.id])
     return "succeeded"
 
@@ -300,9 +300,9 @@ def _close_steps(session: Session, claimed: Claim, outcome: str, code: str | Non
     )
 
 
-def _count_usage(session: Session, claimed: Claim, answer: Answer, *, runs: int) -> None:
+def _count_usage(session: Session, claimed: Claim, answer: Answer, *, runs: int, messages: int = 0) -> None:
     values = {"account": claimed.account_id, "runs": runs, **_tokens(answer)}
-    count_usage(session, **values)
+    count_usage(session, messages=messages, **values)
     if claimed.task_id:
         session.execute(COUNT_TASK_USAGE, {"task": claimed.task_id, **values})
 

@@ -24,6 +24,7 @@ from core.policies import CHECKS, checked_instant, checked_policies
 from core.rows import MetaFilter, OneOrMore, checked_text, database_now, own, own_ids, page
 from core.runs import cancel_live_runs_of, cancel_runs_of, supersede_runs_of
 from core.schedule import check_future, check_minimum, next_after, parse, preview
+from core.usage import count_spawned
 from core.waiting import promote_of
 from models import (
     MAX_TEXT_BYTES,
@@ -190,6 +191,7 @@ def trigger_task(session: Session, task_id: uuid.UUID | str, prompt: str | None 
     run = own(session, Run, run_id)
     if run.state == RunState.PENDING:
         hint_after_commit(session, run_id, task.action)
+    count_spawned(session, [spawn])
     return own(session, Run, run_id)
 
 
