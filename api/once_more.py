@@ -1,6 +1,6 @@
 """Repeats a request whose transaction PostgreSQL ended in favour of another, instead of answering 503.
 
-Only for 40P01 and 40001: then nothing was stored, and the same transaction may succeed at once.
+Only for 40P01, 40001 and 23503: then nothing was stored, and the same transaction may succeed at once.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def create(
 ) -> None:
     """Make a bot."""
     from core.bots import create_bot
-    from core.documents import bot_document
+    from core.documents_objects import bot_document
 
     with reach(home, account) as at, at.transaction() as session:
         bot = create_bot(session, name=name, backstory=backstory, model=model, description=description)
@@ -42,7 +42,7 @@ def list_(
 ) -> None:
     """The bots, newest first."""
     from core.bots import list_bots
-    from core.documents import bot_document
+    from core.documents_objects import bot_document
 
     with reach(home, account) as at, at.transaction() as session:
         documents = [bot_document(bot) for bot in list_bots(session, take=take)]
@@ -62,7 +62,7 @@ def show(
 ) -> None:
     """One bot."""
     from core.bots import find_bot
-    from core.documents import bot_document
+    from core.documents_objects import bot_document
 
     with reach(home, account) as at, at.transaction() as session:
         document = bot_document(find_bot(session, bot))

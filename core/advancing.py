@@ -23,6 +23,7 @@ from core.errors import Unavailable
 from core.firing import insert_spawned
 from core.past import COVERED, looked_up, read_past
 from core.planning import Spawn
+from core.usage import count_spawned
 from models import DUE_STATES, ErrorClass, Job, JobState, Trigger
 
 log = structlog.get_logger()
@@ -195,5 +196,6 @@ def _walk(session: Session, job: Job, room: int) -> int:
             break
     if spawns:
         insert_spawned(session, spawns)
+        count_spawned(session, spawns)
     job.cursor = after.isoformat() if after else None
     return len(spawns)

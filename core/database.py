@@ -19,7 +19,9 @@ SESSION_OPTIONS = (
 )
 # SQLSTATE classes that mean "come back later", not "you are wrong": PostgreSQL appendix A.
 TRANSIENT = re.compile(r"^(08|53|57|58|40|55P03|25006|25P03|25P04)")
-CONTENDED = {"40P01", "40001"}  # a deadlock's victim, a failed serialization: the only two worth repeating
+# A deadlock's victim, a failed serialization, and a link to a row that went after it was looked up: the only
+# ones worth repeating. The last finds out that the row is gone, as it would have a moment later.
+CONTENDED = {"40P01", "40001", "23503"}
 # A missing table, column or schema.
 OTHER_SCHEMA = {"42P01", "42703", "3F000"}
 NO_RIGHT = "42501"

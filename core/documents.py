@@ -16,7 +16,6 @@ from models import (
     OPEN,
     Account,
     ApiToken,
-    Bot,
     Conversation,
     Delivery,
     Job,
@@ -78,22 +77,6 @@ def token_document(token: ApiToken, secret: str | None = None) -> Document:
     )
 
 
-def bot_document(bot: Bot) -> Document:
-    return _without_nulls(
-        {
-            "id": str(bot.id),
-            "name": bot.name,
-            "description": bot.description,
-            "backstory": bot.backstory,
-            "model": bot.model,
-            "default": bot.is_default or None,
-            "meta": bot.meta or None,
-            "createdAt": milliseconds(bot.created_at),
-            "updatedAt": milliseconds(bot.updated_at),
-        }
-    )
-
-
 def task_document(task: Task, clock: TaskClock) -> Document:
     return _without_nulls(
         {
@@ -101,6 +84,7 @@ def task_document(task: Task, clock: TaskClock) -> Document:
             "name": task.name,
             "description": task.description,
             "botId": _id(task.bot_id),
+            "contactId": _id(task.contact_id),
             "action": task.action,
             "schedule": task.schedule,
             "timezone": task.timezone,
@@ -108,6 +92,7 @@ def task_document(task: Task, clock: TaskClock) -> Document:
             "pauseReason": task.pause_reason,
             "maxTime": task.max_time_ms,
             "maxIterations": task.max_iterations,
+            "maxCalls": task.max_calls,
             "maxTokens": task.max_tokens,
             "maxCost": money(task.max_cost),
             "maxTokensPerDay": task.max_tokens_per_day,

@@ -64,7 +64,7 @@ class Unavailable(CrontalkError):
 
 
 class Contended(Unavailable):
-    """PostgreSQL ended this transaction in favour of another (40P01, 40001); it may be repeated at once."""
+    """Another transaction went first and this one ended (40P01, 40001, 23503); it may be repeated."""
 
 
 class RunFailed(CrontalkError):

@@ -25,6 +25,7 @@ from core.ledger import insert_unrun
 from core.planning import Firing, Spawn, Unrun, due, is_recorded, plan, unrun
 from core.runs import supersede_runs_of
 from core.schedule import Span, parse
+from core.usage import count_spawned
 from core.waiting import promote_of
 from core.work import pause_tasks
 from models import Event, Reason, RunState, Trigger, new_ids
@@ -76,7 +77,7 @@ DEFINITIONS = text(
 # `receive` lets the bot speak first: its prompt instructs the bot and is nobody's utterance.
 # A backfill's instants are long past: its runs take their place in the queue by when they were made.
 INSERT_SPAWNED = text(
-    "WITH d AS MATERIALIZED (SELECT d.*, t.account_id, t.bot_id, t.action, t.name,"
+    "WITH d AS MATERIALIZED (SELECT d.*, t.account_id, t.bot_id, t.contact_id, t.action, t.name,"
     "   COALESCE(d.own_prompt, t.description, t.name) AS prompt,"
     "   CASE t.action WHEN 'receive' THEN 'instruction' ELSE 'user' END AS type"
     "  FROM unnest(CAST(:run_ids AS uuid[]), CAST(:task_ids AS uuid[]), CAST(:conversation_ids AS uuid[]),"
@@ -86,9 +87,9 @@ INSERT_SPAWNED = text(
     "   AS d (run_id, task_id, conversation_id, message_id, trigger, scheduled_for, delay, state,"
     "    own_prompt, backfill_id)"
     "  JOIN tasks t ON t.id = d.task_id),"
-    " c AS (INSERT INTO conversations (id, account_id, bot_id, task_id, run_id, source, name, meta,"
-    "   next_seq, last_message_at)"
-    "  SELECT conversation_id, account_id, bot_id, task_id, run_id,"
+    " c AS (INSERT INTO conversations (id, account_id, bot_id, contact_id, task_id, run_id, source, name,"
+    "   meta, next_seq, last_message_at)"
+    "  SELECT conversation_id, account_id, bot_id, contact_id, task_id, run_id,"
     "   CASE WHEN backfill_id IS NULL THEN 'task' ELSE 'backfill' END, name,"
     "   CASE WHEN backfill_id IS NULL THEN '{}' ELSE jsonb_build_object('backfillId', backfill_id,"
     "    'scheduledFor', floor(extract(epoch FROM scheduled_for) * 1000)::bigint) END, 2, now() FROM d"
@@ -211,6 +212,7 @@ def _apply(session: Session, firings: Sequence[Firing]) -> None:
         },
     )
     _announce(session, unrun, unrun_ids)
+    count_spawned(session, spawns)
 
 
 def _announce(session: Session, rows: Sequence[Unrun], ids: Sequence[uuid.UUID]) -> None:

@@ -133,6 +133,7 @@ CHECKS: Mapping[str, Check] = {
     "expires_at": checked_instant,
     "max_time_ms": _whole(1, 86_400_000),
     "max_iterations": _whole(1, 100_000),
+    "max_calls": _whole(1, 100_000),
     "max_tokens": _whole(1, 1_000_000_000),
     "max_cost": _money,
     "max_tokens_per_day": _whole(1, MOST_TOKENS),

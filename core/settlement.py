@@ -133,7 +133,7 @@ def store(session: Session, claimed: Claim, seen: int, answer: Answer) -> str:
     _close_steps(session, claimed, "succeeded", None, answer)
     if claimed.task_id:
         session.execute(COUNT_SUCCESS, {"id": claimed.task_id, "run": claimed.id})
-    count(session, claimed, answer, runs=1, messages=int(replies) + prompts_of(claimed))
+    count(session, claimed, answer, runs=1, messages=int(replies))
     announce(session, Event.SUCCESS, [claimed.id])
     return "succeeded"
 
@@ -156,11 +156,6 @@ def discard(session: Session, claimed: Claim, answer: Answer) -> str:
     _close_steps(session, claimed, "discarded", None, answer)
     count(session, claimed, answer, runs=0)
     return "discarded"
-
-
-def prompts_of(claimed: Claim) -> int:
-    """The messages that firing wrote for a task's run: counted when it ends, so firing is not held up."""
-    return int(claimed.task_id is not None and claimed.conversation_id is not None)
 
 
 def put_off(context: Context, claimed: Claim, lease: Lease, wait: timedelta) -> str:
@@ -250,8 +245,7 @@ def _write_failure(
     if row is None:
         raise LeaseLost("The run went on without us.")
     _close_steps(session, claimed, failure.error_class, failure.code, failure.answer)
-    ends = int(delay is None)
-    count(session, claimed, failure.answer, runs=ends, messages=ends * prompts_of(claimed))
+    count(session, claimed, failure.answer, runs=int(delay is None))
     if delay is not None:
         return "retried"
     if purge_epoch is not None and purge_epoch == seen:
@@ -314,13 +308,9 @@ def close_model_steps(session: Session, claimed: Claim, answer: Answer) -> None:
 
 
 def count(session: Session, claimed: Claim, answer: Answer, *, runs: int, messages: int = 0) -> None:
-    """Adds what an attempt used to the counters of its account and its task.
-
-    A task's run opens its conversation when it fires, and is counted with it when it ends.
-    """
+    """Adds what an attempt used to the counters of its account and its task."""
     values = {"account": claimed.account_id, "runs": runs, **_tokens(answer)}
-    opened = runs and claimed.opened
-    count_usage(session, **values, messages=messages, conversations=int(opened))
+    count_usage(session, **values, messages=messages)
     if claimed.task_id and any((runs, *_tokens(answer).values())):
         session.execute(COUNT_TASK_USAGE, {"task": claimed.task_id, **values})
 

@@ -18,17 +18,20 @@ from core.deliveries import forget_task
 from core.errors import Conflict, InvalidInput, NotFound
 from core.firing import DEFINITIONS, insert_spawned
 from core.ledger import account_for, next_run, rest
+from core.meta import checked_meta, merged_meta
 from core.planning import Spawn, spawns_of
 from core.policies import CHECKS, checked_instant, checked_policies
 from core.rows import MetaFilter, OneOrMore, checked_text, database_now, own, own_ids, page
 from core.runs import cancel_live_runs_of, cancel_runs_of, supersede_runs_of
 from core.schedule import check_future, check_minimum, next_after, parse, preview
+from core.usage import count_spawned
 from core.waiting import promote_of
 from models import (
     MAX_TEXT_BYTES,
     OPEN,
     Action,
     Bot,
+    Contact,
     Overlap,
     Reason,
     Run,
@@ -39,7 +42,9 @@ from models import (
     Trigger,
 )
 
-FIELDS = frozenset({"name", "description", "bot_id", "schedule", "timezone", "action", *CHECKS})
+FIELDS = frozenset(
+    {"name", "description", "bot_id", "contact_id", "schedule", "timezone", "action", "meta", *CHECKS}
+)
 # What sets the clock anew.
 TIMING = frozenset({"schedule", "timezone", "starts_at", "expires_at"})
 
@@ -49,12 +54,14 @@ def create_task(session: Session, **fields: Any) -> Task:
 
     Raises:
         InvalidInput: any field that cannot work, in a sentence; nothing is stored.
-        NotFound, NotAuthorized: the bot.
+        NotFound, NotAuthorized: the bot or the contact.
 
     """
     values = {"action": Action.COMPLETE.value, "bot_id": None, **fields}
     values["bot_id"] = find_bot(session, values["bot_id"]).id
-    task = Task(account_id=account_of(session), meta={}, **_checked(values))
+    values["contact_id"] = _contact(session, values.get("contact_id"))
+    values["meta"] = checked_meta(values.get("meta"))
+    task = Task(account_id=account_of(session), **_checked(values))
     _refuse_silence(task)
     next_run_at = _first_run(session, task)
     session.add(task)
@@ -84,6 +91,10 @@ def update_task(session: Session, task_id: uuid.UUID | str, **fields: Any) -> Ta
         account_for(session, task, clock, database_now(session), reason)
     if "bot_id" in fields:
         fields["bot_id"] = find_bot(session, fields["bot_id"]).id
+    if "contact_id" in fields:
+        fields["contact_id"] = _contact(session, fields["contact_id"])
+    if "meta" in fields:
+        fields["meta"] = merged_meta(task.meta, fields["meta"])
     for name, value in _checked(fields).items():
         setattr(task, name, value)
     _refuse_silence(task)
@@ -145,7 +156,7 @@ def delete_task(session: Session, task_id: uuid.UUID | str) -> uuid.UUID:
     reason = Reason.PAUSED if paused else Reason.DELETED
     account_for(session, task, clock, database_now(session), reason)
     task.state, task.pause_reason, task.paused_until = TaskState.DELETED, None, None
-    task.name = task.description = task.schedule = task.timezone = task.bot_id = None
+    task.name = task.description = task.schedule = task.timezone = task.bot_id = task.contact_id = None
     task.meta, task.assertions = {}, {}
     session.delete(clock)
     _touch(session, task)
@@ -180,6 +191,7 @@ def trigger_task(session: Session, task_id: uuid.UUID | str, prompt: str | None 
     run = own(session, Run, run_id)
     if run.state == RunState.PENDING:
         hint_after_commit(session, run_id, task.action)
+    count_spawned(session, [spawn])
     return own(session, Run, run_id)
 
 
@@ -220,6 +232,7 @@ def list_tasks(
     session: Session,
     *,
     bot_id: OneOrMore | None = None,
+    contact_id: OneOrMore | None = None,
     running: bool | None = None,
     take: int = 100,
     before: uuid.UUID | str | None = None,
@@ -228,11 +241,13 @@ def list_tasks(
 ) -> list[tuple[Task, TaskClock]]:
     """The account's tasks with their clocks, newest first or `ascending`.
 
-    Of some bots where asked; `running` asks for those with a run under way, or for those without.
+    Of some bots or contacts where asked; `running`: those with a run under way, or those without.
     """
     where = [Task.state != TaskState.DELETED]
     if bot_id is not None:
         where.append(Task.bot_id.in_(own_ids(session, Bot, bot_id)))
+    if contact_id is not None:
+        where.append(Task.contact_id.in_(own_ids(session, Contact, contact_id)))
     if running is not None:
         under_way = exists().where(Run.task_id == Task.id, Run.state.in_(OPEN))
         where.append(under_way if running else ~under_way)
@@ -275,6 +290,10 @@ def _locked(session: Session, task_id: uuid.UUID | str) -> tuple[Task, TaskClock
 def _touch(session: Session, task: Task) -> None:
     task.updated_at = database_now(session)
     session.flush()
+
+
+def _contact(session: Session, contact_id: uuid.UUID | str | None) -> uuid.UUID | None:
+    return None if contact_id is None else own(session, Contact, contact_id).id
 
 
 def _checked(fields: dict[str, Any]) -> dict[str, Any]:

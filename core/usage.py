@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import random
 import uuid
+from collections.abc import Sequence
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
+
+from core.planning import Spawn
 
 SLOTS = 16
 
@@ -21,6 +24,17 @@ COUNT = text(
     " model_calls = u.model_calls + excluded.model_calls,"
     " input_tokens = u.input_tokens + excluded.input_tokens,"
     " output_tokens = u.output_tokens + excluded.output_tokens, cost = u.cost + excluded.cost"
+)
+
+
+# In the order of the accounts, so that two batches never wait for each other crosswise.
+COUNT_SPAWNED = text(
+    "INSERT INTO usage_days AS u (account_id, day, slot, conversations, messages)"
+    " SELECT t.account_id, current_date, :slot, count(*) FILTER (WHERE s.opens), count(*)"
+    " FROM unnest(CAST(:tasks AS uuid[]), CAST(:opens AS bool[])) AS s (task_id, opens)"
+    " JOIN tasks t ON t.id = s.task_id GROUP BY t.account_id ORDER BY t.account_id"
+    " ON CONFLICT (account_id, day, slot) DO UPDATE SET"
+    " conversations = u.conversations + excluded.conversations, messages = u.messages + excluded.messages"
 )
 
 
@@ -56,3 +70,13 @@ def count_usage(
             "cost": cost,
         },
     )
+
+
+def count_spawned(session: Session, spawns: Sequence[Spawn]) -> None:
+    """Counts what tasks have spawned: a prompt each, and the conversation where it opened one.
+
+    The last thing a transaction does: whoever settles a run counts while holding its conversation.
+    """
+    if spawns:
+        values = {"tasks": [s.task_id for s in spawns], "opens": [s.opens for s in spawns], "slot": a_slot()}
+        session.execute(COUNT_SPAWNED, values)

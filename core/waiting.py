@@ -56,7 +56,7 @@ PROMOTE = text(
 )
 # Locked, because a run is cancelled under its own lock alone.
 PROMPTED = (
-    "d AS (SELECT r.id, r.account_id, t.bot_id, t.id AS task_id, t.name,"
+    "d AS (SELECT r.id, r.account_id, t.bot_id, t.contact_id, t.id AS task_id, t.name,"
     " COALESCE(t.description, t.name) AS prompt,"
     " CASE r.action WHEN 'receive' THEN 'instruction' ELSE 'user' END AS type"
     " FROM runs r JOIN tasks t ON t.id = r.task_id WHERE r.id = :run AND r.state = 'waiting'"
@@ -67,9 +67,9 @@ TOLD = (
     " WHERE id = (SELECT id FROM d)"
 )
 OPEN = text(
-    f"WITH {PROMPTED}, c AS (INSERT INTO conversations (id, account_id, bot_id, task_id, run_id, source,"  # noqa: S608
-    "  name, next_seq, last_message_at)"
-    "  SELECT :conversation, account_id, bot_id, task_id, id, 'task', name, 2, now() FROM d),"
+    f"WITH {PROMPTED}, c AS (INSERT INTO conversations (id, account_id, bot_id, contact_id, task_id,"  # noqa: S608
+    "  run_id, source, name, next_seq, last_message_at)"
+    "  SELECT :conversation, account_id, bot_id, contact_id, task_id, id, 'task', name, 2, now() FROM d),"
     " m AS (INSERT INTO messages (id, account_id, conversation_id, seq, type, text, run_id, step)"
     "  SELECT :message, account_id, :conversation, 1, type, prompt, id, 'prompt' FROM d)" + TOLD
 )

@@ -53,7 +53,6 @@ CLAIM = text(
     "  SELECT id, 'attempt.' || epoch, account_id, epoch, worker, delivery_id FROM claimed)"
     " SELECT c.id, c.account_id, c.task_id, c.conversation_id, c.action, c.epoch, c.attempt, c.model_calls,"
     "  c.channel, c.params, c.request,"
-    "  EXISTS (SELECT FROM conversations o WHERE o.id = c.conversation_id AND o.run_id = c.id) AS opened,"
     "  c.input_tokens + c.output_tokens AS tokens, c.cost, t.max_attempts, t.retry_delay, t.retry_on,"
     "  extract(epoch FROM c.deadline_at - clock_timestamp())::float8 AS seconds_left"
     " FROM claimed c LEFT JOIN tasks t ON t.id = c.task_id"
@@ -145,8 +144,7 @@ class Claim:
     """A run in our hands: valid while its epoch is the row's.
 
     `tokens` and `cost` are what its attempts have used so far; `max_attempts`, `retry_delay` and `retry_on`
-    are its task's retry policy, None where that is the installation's. `opened`: the run has opened its
-    conversation. `channel`, `params` and `request` say how a caller asked for it (models/runs.py).
+    are its task's retry policy, None where that is the installation's. `channel`, `params` and `request` say how a caller asked for it (models/runs.py).
     """
 
     id: uuid.UUID
@@ -166,7 +164,6 @@ class Claim:
     channel: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     request: bytes | None = field(default=None, repr=False)
-    opened: bool = False
 
     @property
     def compacts(self) -> bool:

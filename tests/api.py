@@ -13,7 +13,7 @@ from core.accounts import create_login_link, create_token, revoke_token
 from core.context import Context
 from core.turns import carry_out
 from core.work import Leases
-from tests.factories import a_backfill, a_bot, a_pending_run, a_subscription, execute, one, the_run
+from tests.factories import a_backfill, a_bot, a_contact, a_pending_run, a_subscription, execute, one, the_run
 
 LOOPBACK = "http://127.0.0.1:8080"
 
@@ -65,6 +65,7 @@ class World:
     executionId: str  # noqa: N815
     conversationId: str  # noqa: N815
     botId: str  # noqa: N815
+    contactId: str  # noqa: N815
     subscriptionId: str  # noqa: N815
     deliveryId: str  # noqa: N815
     backfillId: str  # noqa: N815
@@ -84,6 +85,7 @@ def a_world(context: Context, account: uuid.UUID, leases: Leases) -> World:
         executionId=str(run.id),
         conversationId=str(stored["conversation_id"]),
         botId=str(bot.id),
+        contactId=str(a_contact(context, account).id),
         subscriptionId=str(subscription.id),
         backfillId=str(a_backfill(context, account, run.task_id).id),
         deliveryId=str(one(context, "SELECT id FROM deliveries WHERE run_id = :id", id=run.id)),

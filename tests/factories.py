@@ -11,13 +11,14 @@ from sqlalchemy import text
 from core.accounts import create_account
 from core.backfills import create_backfill
 from core.bots import create_bot
+from core.contacts import ensure_contact
 from core.context import Context
 from core.conversations import create_conversation
 from core.subscriptions import create_subscription
 from core.talking import complete
 from core.tasks import create_task, trigger_task
 from core.work import reap
-from models import Bot, Conversation, Job, Run, Subscription, Task
+from models import Bot, Contact, Conversation, Job, Run, Subscription, Task
 
 A_KEY = "5e" * 32
 
@@ -30,6 +31,11 @@ def an_account(context: Context, name: str = "Ada") -> uuid.UUID:
 def a_bot(context: Context, account: uuid.UUID, **fields: Any) -> Bot:
     with context.transaction(account) as session:
         return create_bot(session, **{"name": "helper", "backstory": "You are kind.", **fields})
+
+
+def a_contact(context: Context, account: uuid.UUID, **fields: Any) -> Contact:
+    with context.transaction(account) as session:
+        return ensure_contact(session, **{"name": "Grace", **fields})
 
 
 def a_task(context: Context, account: uuid.UUID, **fields: Any) -> Task:

@@ -8,13 +8,16 @@ from api.chatbotkit import (
     backfills,
     bots,
     channels,
+    contacts,
     conversations,
     executions,
+    platform,
     runs,
     stateless,
     subscriptions,
     tasks,
     turns,
+    usage,
 )
 from api.chatbotkit.answers import ERRORS, serves
 
@@ -32,6 +35,9 @@ NOUNS = (
     turns,
     conversations,
     bots,
+    contacts,
+    usage,
+    platform,
 )
 
 

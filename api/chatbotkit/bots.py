@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
 
 from api.auth import Tenant
 from api.chatbotkit.answers import answer, returns
 from api.chatbotkit.lists import ListPart, as_list, each, listed, pages
-from api.chatbotkit.shapes import BotAnswer, BotRequest, Identified
+from api.chatbotkit.shapes import Identified
+from api.chatbotkit.shapes_objects import (
+    BotAnswer,
+    BotRequest,
+    Memories,
+    UsedAnswer,
+    VoteRequest,
+)
 from api.once import Route
 from core import bots
-from core.documents import bot_document
+from core.documents_objects import bot_document
+from core.ratings import downvote_value, rate, upvote_value
+from core.used import read_span, used_by_bot
 
 router = APIRouter(prefix="/bot", tags=["bot"], route_class=Route)
+
+VERB_NAMES = {
+    "name": "name",
+    "description": "description",
+    "backstory": "backstory",
+    "model": "model",
+    "datasetId": "dataset_id",
+    "skillsetId": "skillset_id",
+    "privacy": "privacy",
+    "moderation": "moderation",
+    "visibility": "visibility",
+    "alias": "alias",
+    "meta": "meta",
+}
 
 
 @router.post("/create", responses=returns(Identified))
 def create_bot(session: Tenant, body: BotRequest) -> JSONResponse:
-    return answer({"id": str(bots.create_bot(session, **body.model_dump()).id)})
+    return answer({"id": str(bots.create_bot(session, **body.given(VERB_NAMES)).id)})
 
 
 @router.get("/list", responses=pages(BotAnswer))
@@ -31,3 +56,56 @@ def list_bots(part: ListPart) -> Response:
 @router.get("/{botId}/fetch", responses=returns(BotAnswer))
 def fetch_bot(session: Tenant, botId: str) -> JSONResponse:
     return answer(bot_document(bots.get_bot(session, botId)))
+
+
+@router.post("/{botId}/update", responses=returns(Identified))
+def update_bot(session: Tenant, botId: str, body: BotRequest) -> JSONResponse:
+    """Changes the fields that are sent; null clears."""
+    return answer({"id": str(bots.update_bot(session, botId, **body.given(VERB_NAMES)).id)})
+
+
+@router.post("/{botId}/clone", responses=returns(Identified))
+def clone_bot(session: Tenant, botId: str) -> JSONResponse:
+    """Another bot like this one; the id is the new one's."""
+    return answer({"id": str(bots.clone_bot(session, botId).id)})
+
+
+@router.post("/{botId}/delete", responses=returns(Identified))
+def delete_bot(session: Tenant, botId: str) -> JSONResponse:
+    """Deletes the bot; its conversations and tasks stay without one. 409 for the default bot."""
+    return answer({"id": str(bots.delete_bot(session, botId))})
+
+
+@router.post("/{botId}/upvote", responses=returns(Identified))
+def upvote_bot(session: Tenant, botId: str, body: VoteRequest) -> JSONResponse:
+    """Records a vote. The same one within an hour is recorded once."""
+    bot = bots.get_bot(session, botId)
+    rate(session, upvote_value(body.value), body.reason, bot=bot)
+    return answer({"id": str(bot.id)})
+
+
+@router.post("/{botId}/downvote", responses=returns(Identified))
+def downvote_bot(session: Tenant, botId: str, body: VoteRequest) -> JSONResponse:
+    """Records a vote. The same one within an hour is recorded once."""
+    bot = bots.get_bot(session, botId)
+    rate(session, downvote_value(body.value), body.reason, bot=bot)
+    return answer({"id": str(bot.id)})
+
+
+@router.get("/{botId}/usage/fetch", responses=returns(UsedAnswer))
+def fetch_bot_usage(
+    session: Tenant,
+    botId: str,
+    since: Annotated[str, Query(alias="from", description="A date or a time, ISO 8601.")] = "",
+    until: Annotated[str, Query(alias="to", description="The same; a date's whole day belongs to it.")] = "",
+) -> JSONResponse:
+    """What the bot's conversations came to, as far as they are still there."""
+    bot = bots.get_bot(session, botId)
+    return answer(used_by_bot(session, bot.id, read_span(since, until)))
+
+
+@router.post("/{botId}/memory/search", responses=returns(Memories))
+def search_bot_memory(session: Tenant, botId: str) -> JSONResponse:
+    """Finds nothing: bots keep no memory beside their conversations and datasets."""
+    bots.get_bot(session, botId)
+    return answer({"items": []})

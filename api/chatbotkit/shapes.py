@@ -88,6 +88,9 @@ LocalMoment = Annotated[
 ]
 Money = Annotated[float | None, BeforeValidator(_amount)]
 Text = StrictStr | None
+Meta = Annotated[
+    dict[str, Any] | None, Field(description='Merged key by key on update, also as {"$update": {…}}.')
+]
 
 
 class Request(BaseModel):
@@ -96,13 +99,6 @@ class Request(BaseModel):
     def given(self, names: dict[str, str]) -> dict[str, Any]:
         """The fields that were sent, under the names our verbs know them by."""
         return {verb: getattr(self, field) for field, verb in names.items() if field in self.model_fields_set}
-
-
-class BotRequest(Request):
-    name: Text = None
-    description: Text = None
-    backstory: Text = None
-    model: Text = None
 
 
 class AssertionsShape(BaseModel):
@@ -119,6 +115,7 @@ class TaskRequest(Request):
     name: Text = None
     description: Text = Field(default=None, description="The prompt.")
     botId: Text = None
+    contactId: Text = None
     schedule: Text = Field(
         default=None, description="A named interval, a cron expression, HH:MM, a date or @every 90s."
     )
@@ -126,6 +123,7 @@ class TaskRequest(Request):
     action: Text = Field(default=None, description="complete, receive or send.")
     maxTime: Whole = Field(default=None, description="Milliseconds.")
     maxIterations: Whole = None
+    maxCalls: Whole = Field(default=None, description="Calls of functions and abilities a run may make.")
     maxTokens: Whole = Field(default=None, description="Tokens a run may use.")
     maxCost: Money = Field(default=None, description="Money a run may cost, by the operator's price table.")
     maxTokensPerDay: Whole = Field(default=None, description="Tokens all runs of a UTC day may use.")
@@ -146,6 +144,7 @@ class TaskRequest(Request):
     )
     assertions: AssertionsShape | None = Field(default=None, description="What an answer must keep.")
     maxConsecutiveFailures: Whole = Field(default=None, description="Failures after which it is paused.")
+    meta: Meta = None
 
 
 class PauseRequest(Request):
@@ -221,14 +220,9 @@ class Instance(Identified):
     meta: dict[str, Any] | None = None
 
 
-class BotAnswer(Instance):
-    backstory: str | None = None
-    model: str | None = None
-    default: bool | None = None
-
-
 class TaskAnswer(Instance):
     botId: str | None = None
+    contactId: str | None = None
     action: str
     schedule: str | None = None
     timezone: str | None = None
@@ -238,6 +232,7 @@ class TaskAnswer(Instance):
     pauseReason: str | None = None
     maxTime: int | None = None
     maxIterations: int | None = None
+    maxCalls: int | None = None
     maxTokens: int | None = None
     maxCost: float | None = None
     maxTokensPerDay: int | None = None

@@ -11,8 +11,8 @@ from fastapi.responses import JSONResponse, Response
 from sqlalchemy.orm import Session
 
 from api.auth import Tenant
-from api.chatbotkit.answers import answer, returns
-from api.chatbotkit.lists import ListPart, alternatives, as_list, listed, pages
+from api.chatbotkit.answers import CSV, answer, returns
+from api.chatbotkit.lists import ListPart, alternatives, as_export, as_list, listed, pages
 from api.chatbotkit.shapes import (
     ExplanationAnswer,
     HistoryAnswer,
@@ -45,11 +45,13 @@ VERB_NAMES = {
     "name": "name",
     "description": "description",
     "botId": "bot_id",
+    "contactId": "contact_id",
     "schedule": "schedule",
     "timezone": "timezone",
     "action": "action",
     "maxTime": "max_time_ms",
     "maxIterations": "max_iterations",
+    "maxCalls": "max_calls",
     "maxTokens": "max_tokens",
     "maxCost": "max_cost",
     "maxTokensPerDay": "max_tokens_per_day",
@@ -68,6 +70,7 @@ VERB_NAMES = {
     "sessionDuration": "session_duration",
     "assertions": "assertions",
     "maxConsecutiveFailures": "max_consecutive_failures",
+    "meta": "meta",
 }
 ASSERTIONS = {"contains": "contains", "notContains": "not_contains", "minLength": "min_length"}
 RUNNING = {"running": True, "idle": False}
@@ -88,7 +91,8 @@ def _document(task: Task, clock: TaskClock, latest: Run | None) -> Document:
     return task_document(task, clock) | task_status(latest)
 
 
-def _documents(session: Session, found: Sequence[tuple[Task, TaskClock]]) -> list[Document]:
+def task_documents(session: Session, found: Sequence[tuple[Task, TaskClock]]) -> list[Document]:
+    """A page of tasks, their status looked up at once."""
     latest = latest_runs(session, [task.id for task, _ in found])
     return [_document(task, clock, latest.get(task.id)) for task, clock in found]
 
@@ -104,13 +108,28 @@ def create_task(session: Tenant, body: TaskRequest) -> JSONResponse:
 def list_tasks(
     part: ListPart,
     bot_id: Annotated[str, Query(alias="botId", description="One bot, or several by commas.")] = "",
+    contact_id: Annotated[
+        str, Query(alias="contactId", description="One contact, or several by commas.")
+    ] = "",
     status: Annotated[str, Query(description="idle or running.")] = "",
 ) -> Response:
     """The account's tasks, newest first."""
-    fetch = partial(tasks.list_tasks, bot_id=alternatives(bot_id), running=RUNNING.get(status))
     if status and status not in RUNNING:
-        return listed(part, lambda *_args, **_window: [], _documents)
-    return listed(part, fetch, _documents)
+        return listed(part, lambda *_args, **_window: [], task_documents)
+    fetch = partial(
+        tasks.list_tasks,
+        bot_id=alternatives(bot_id),
+        contact_id=alternatives(contact_id),
+        running=RUNNING.get(status),
+    )
+    return listed(part, fetch, task_documents)
+
+
+@router.get("/export", responses=pages(TaskAnswer, CSV))
+@as_export
+def export_tasks(part: ListPart) -> Response:
+    """The account's tasks, newest first, also as CSV."""
+    return listed(part, tasks.list_tasks, task_documents)
 
 
 @router.get("/{taskId}/fetch", responses=returns(TaskAnswer))

@@ -297,5 +297,8 @@ def _routes():
         chatbotkit.runs,
         chatbotkit.conversations,
         chatbotkit.bots,
+        chatbotkit.contacts,
+        chatbotkit.usage,
+        chatbotkit.platform,
     ):
         yield from noun.router.routes

@@ -35,7 +35,7 @@ def failing(monkeypatch):
     return use
 
 
-@pytest.mark.parametrize("sqlstate", ["40P01", "40001"])
+@pytest.mark.parametrize("sqlstate", ["40P01", "40001", "23503"])
 def test_a_contended_request_is_repeated_and_the_client_hears_nothing_of_it(
     context, account, client, failing, sqlstate
 ):
