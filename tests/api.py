@@ -64,6 +64,7 @@ class World:
     runId: str  # noqa: N815
     executionId: str  # noqa: N815
     conversationId: str  # noqa: N815
+    messageId: str  # noqa: N815
     botId: str  # noqa: N815
     subscriptionId: str  # noqa: N815
     deliveryId: str  # noqa: N815
@@ -83,6 +84,9 @@ def a_world(context: Context, account: uuid.UUID, leases: Leases) -> World:
         runId=str(run.id),
         executionId=str(run.id),
         conversationId=str(stored["conversation_id"]),
+        messageId=str(
+            one(context, "SELECT id FROM messages WHERE run_id = :id AND step = 'prompt'", id=run.id)
+        ),
         botId=str(bot.id),
         subscriptionId=str(subscription.id),
         backfillId=str(a_backfill(context, account, run.task_id).id),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from core.chat.provider import OptionValue
 from core.errors import InvalidInput
@@ -62,6 +64,35 @@ def parse_model(text: str) -> ModelName:
     if first == 0 or not all(part.strip() for part in parts[:first]):
         raise InvalidInput("A model string starts with the model's name.")
     return ModelName("/".join(parts[:first]), MappingProxyType(_options(parts[first:])))
+
+
+def model_string(value: Any) -> str | None:
+    """A model as it is stored: a model string as it was given, or `{name, config}` written as one.
+
+    Raises InvalidInput for anything else; null is none.
+    """
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        value = _written(value)
+    if not isinstance(value, str):
+        raise InvalidInput("A model is a string, or an object with a name and a config.")
+    parse_model(value)
+    return value
+
+
+def _written(model: Mapping[str, Any]) -> Any:
+    config = {} if model.get("config") is None else model["config"]
+    if not isinstance(model.get("name"), str) or not isinstance(config, Mapping):
+        raise InvalidInput("A model object has a name and a config, which is an object.")
+    parts = [model["name"]]
+    for key, value in config.items():
+        if value is None:
+            continue
+        if not isinstance(value, str | int | float) or (isinstance(value, str) and set(value) & set("/=")):
+            raise InvalidInput("A model's config holds numbers, booleans and plain words.")
+        parts.append(f"{key}={json.dumps(value) if isinstance(value, bool) else value}")
+    return "/".join(parts)
 
 
 def _options(parts: list[str]) -> dict[str, OptionValue]:
