@@ -345,16 +345,24 @@ def delivery_document(delivery: Delivery, subscription: Subscription) -> Documen
 
 
 def conversation_document(conversation: Conversation, messages: Sequence[Message] | None = None) -> Document:
-    """A conversation; with its messages when they are given."""
+    """A conversation, with what it says itself of its bot; with its messages when they are given."""
     document: Document = {
         "id": str(conversation.id),
         "name": conversation.name,
         "description": conversation.description,
         "botId": _id(conversation.bot_id),
+        "contactId": _id(conversation.contact_id),
         "taskId": _id(conversation.task_id),
         "runId": _id(conversation.run_id),
+        "backstory": conversation.backstory,
+        "model": conversation.model,
+        "datasetId": _id(conversation.dataset_id),
+        "skillsetId": _id(conversation.skillset_id),
+        "privacy": conversation.privacy,
+        "moderation": conversation.moderation,
         "source": conversation.source,
         "status": conversation.status,
+        "expiresAt": milliseconds(conversation.expires_at),
         "meta": conversation.meta or None,
         "createdAt": milliseconds(conversation.created_at),
         "updatedAt": milliseconds(conversation.updated_at),

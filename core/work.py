@@ -144,7 +144,8 @@ class Claim:
     """A run in our hands: valid while its epoch is the row's.
 
     `tokens` and `cost` are what its attempts have used so far; `max_attempts`, `retry_delay` and `retry_on`
-    are its task's retry policy, None where that is the installation's. `channel`, `params` and `request` say how a caller asked for it (models/runs.py).
+    are its task's retry policy, None where that is the installation's.
+    `channel`, `params` and `request` say how a caller asked for it (models/runs.py).
     """
 
     id: uuid.UUID

@@ -16,6 +16,7 @@ from core.advancing import advance_backfills
 from core.context import Context
 from core.deliveries import hint_deliveries
 from core.errors import Unavailable
+from core.expiring import expire_conversations
 from core.firing import fire, fire_besides_the_crowd
 from core.publisher import QUEUES
 from core.waiting import promote
@@ -38,6 +39,7 @@ def run(context: Context, stop: threading.Event) -> None:
                 reap(context)
                 promote(context)
                 fire_besides_the_crowd(context)
+                expire_conversations(context)
                 tended_at = time.monotonic()
             pause = turn(context)
         except (Unavailable, SQLAlchemyError) as error:

@@ -64,6 +64,7 @@ class World:
     runId: str  # noqa: N815
     executionId: str  # noqa: N815
     conversationId: str  # noqa: N815
+    messageId: str  # noqa: N815
     botId: str  # noqa: N815
     contactId: str  # noqa: N815
     subscriptionId: str  # noqa: N815
@@ -84,6 +85,9 @@ def a_world(context: Context, account: uuid.UUID, leases: Leases) -> World:
         runId=str(run.id),
         executionId=str(run.id),
         conversationId=str(stored["conversation_id"]),
+        messageId=str(
+            one(context, "SELECT id FROM messages WHERE run_id = :id AND step = 'prompt'", id=run.id)
+        ),
         botId=str(bot.id),
         contactId=str(a_contact(context, account).id),
         subscriptionId=str(subscription.id),

@@ -11,6 +11,7 @@ from api.chatbotkit import (
     contacts,
     conversations,
     executions,
+    messages,
     platform,
     runs,
     stateless,
@@ -22,8 +23,6 @@ from api.chatbotkit import (
 from api.chatbotkit.answers import ERRORS, serves
 
 PREFIXES = ("/api/v1", "/v1")
-
-
 NOUNS = (
     tasks,
     executions,
@@ -34,6 +33,7 @@ NOUNS = (
     channels,
     turns,
     conversations,
+    messages,
     bots,
     contacts,
     usage,

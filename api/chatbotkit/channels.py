@@ -25,7 +25,7 @@ from api.chatbotkit.shapes_turns import (
 from api.chatbotkit.stateless import stateless_request
 from api.chatbotkit.turns import BEAT, HEARTBEAT, PARTIAL, CallerPart, text_of, turn_request
 from api.live import Ears, ears_of, heard
-from api.once import Replay
+from api.once import Replay, Route
 from core import talking
 from core.accounts import Caller
 from core.context import Context
@@ -35,7 +35,7 @@ from core.talking import checked_channel
 from core.turn_results import TurnResult, result_of
 from models import Run
 
-router = APIRouter(tags=["channel"])
+router = APIRouter(tags=["channel"], route_class=Route)
 
 MOST_HISTORY = 10_000
 LOOK = 1.0

@@ -13,13 +13,14 @@ from api.chatbotkit.lists import ListPart, as_export, as_list, each, listed, pag
 from api.chatbotkit.shapes import ConversationAnswer, Identified, Instance, TaskAnswer
 from api.chatbotkit.shapes_objects import ContactAnswer, ContactRequest, RatingAnswer
 from api.chatbotkit.tasks import task_documents
+from api.once import Route
 from core import contacts
 from core.documents import conversation_document
 from core.documents_objects import contact_document, rating_document
 from core.ratings import list_ratings
 from core.tasks import list_tasks
 
-router = APIRouter(prefix="/contact", tags=["contact"])
+router = APIRouter(prefix="/contact", tags=["contact"], route_class=Route)
 
 VERB_NAMES = {
     "fingerprint": "fingerprint",

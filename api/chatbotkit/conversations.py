@@ -1,37 +1,105 @@
-"""Conversations and their messages: contract sections 3.3 and 3.4, as far as they are read and deleted."""
+"""Conversations: contract section 3.3, as far as no model is asked."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse, Response
 
 from api.auth import Tenant
-from api.chatbotkit.answers import answer, returns
-from api.chatbotkit.lists import ListPart, alternatives, as_list, each, listed, pages
-from api.chatbotkit.shapes import ConversationAnswer, Identified, MessageAnswer
+from api.chatbotkit.answers import CSV, answer, returns
+from api.chatbotkit.lists import ListPart, alternatives, as_export, as_list, each, listed, pages
+from api.chatbotkit.shapes import ConversationAnswer, Identified
+from api.chatbotkit.shapes_conversations import (
+    ContactShape,
+    ConversationChange,
+    ConversationFields,
+    ConversationRequest,
+    ConversationUsage,
+    CreatedConversation,
+    RatingRequest,
+)
 from api.once import Route
 from core import conversations
-from core.documents import conversation_document, message_document
-from core.messages import page_messages
+from core.documents import conversation_document
+from core.drafts import draft_document, drafts_of
+from core.ratings import downvote_value, rate, upvote_value
+from core.schedule import read_instant
 
 router = APIRouter(prefix="/conversation", tags=["conversation"], route_class=Route)
+
+VERB_NAMES = {
+    "name": "name",
+    "description": "description",
+    "meta": "meta",
+    "botId": "bot_id",
+    "backstory": "backstory",
+    "model": "model",
+    "datasetId": "dataset_id",
+    "skillsetId": "skillset_id",
+    "privacy": "privacy",
+    "moderation": "moderation",
+    "contactId": "contact_id",
+    "taskId": "task_id",
+    "source": "source",
+    "expiresAt": "expires_at",
+}
+
+
+def _fields(body: ConversationFields, **more: str) -> dict[str, Any]:
+    contact = body.contact.model_dump(exclude_none=True) if body.contact else None
+    return {**body.given({**VERB_NAMES, **more}), "contact": contact}
+
+
+def _filters(  # noqa: PLR0917 (each is a parameter of the query)
+    task_id: Annotated[str, Query(alias="taskId", description="One task, or several by commas.")] = "",
+    bot_id: Annotated[str, Query(alias="botId", description="One bot, or several by commas.")] = "",
+    contact_id: Annotated[
+        str, Query(alias="contactId", description="One contact, or several by commas.")
+    ] = "",
+    source: Annotated[str, Query(description="Those that came from there.")] = "",
+    status: Annotated[str, Query(description="active or archived.")] = "",
+    search: Annotated[
+        str, Query(description="Words of the name, the description or a message; quotes, or and -word work.")
+    ] = "",
+) -> dict[str, Any]:
+    return {
+        "task_id": alternatives(task_id),
+        "bot_id": alternatives(bot_id),
+        "contact_id": alternatives(contact_id),
+        "source": source or None,
+        "status": status or None,
+        "search": search.strip() or None,
+    }
+
+
+Filters = Annotated[dict[str, Any], Depends(_filters)]
+
+
+@router.post("/create", responses=returns(CreatedConversation))
+def create_conversation(session: Tenant, body: ConversationRequest) -> JSONResponse:
+    """A new conversation, with the messages it begins with. No bot answers them."""
+    items = [item.model_dump() for item in body.messages or ()]
+    drafts = drafts_of(items, most=conversations.MOST_AT_CREATION, activities=True)
+    made = conversations.create_conversation(session, messages=drafts, **_fields(body))
+    echo = {"messages": [draft_document(draft) for draft in drafts]} if drafts else {}
+    return answer({"id": str(made.id), **echo})
 
 
 @router.get("/list", responses=pages(ConversationAnswer))
 @as_list
-def list_conversations(
-    part: ListPart,
-    task_id: Annotated[str, Query(alias="taskId", description="One task, or several by commas.")] = "",
-    bot_id: Annotated[str, Query(alias="botId", description="One bot, or several by commas.")] = "",
-) -> Response:
+def list_conversations(part: ListPart, filters: Filters) -> Response:
     """The account's conversations, newest first."""
-    fetch = partial(
-        conversations.list_conversations, task_id=alternatives(task_id), bot_id=alternatives(bot_id)
-    )
-    return listed(part, fetch, each(conversation_document))
+    return listed(part, partial(conversations.list_conversations, **filters), each(conversation_document))
+
+
+@router.get("/export", responses=pages(ConversationAnswer, CSV))
+@as_export
+def export_conversations(part: ListPart, filters: Filters) -> Response:
+    """The same as a table or a stream."""
+    return listed(part, partial(conversations.list_conversations, **filters), each(conversation_document))
 
 
 @router.get("/{conversationId}/fetch", responses=returns(ConversationAnswer))
@@ -39,15 +107,50 @@ def fetch_conversation(session: Tenant, conversationId: str) -> JSONResponse:
     return answer(conversation_document(conversations.get_conversation(session, conversationId)))
 
 
-@router.get("/{conversationId}/message/list", responses=pages(MessageAnswer))
-@as_list
-def list_messages(conversationId: str, part: ListPart) -> Response:
-    """The messages of a conversation, oldest first."""
-    fetch = partial(page_messages, conversation_id=conversationId)
-    return listed(part, fetch, each(message_document), ascending=True)
+@router.post("/{conversationId}/update", responses=returns(Identified))
+def update_conversation(session: Tenant, conversationId: str, body: ConversationChange) -> JSONResponse:
+    """Changes the fields that are sent; null clears. A turn under way goes on as it began."""
+    fields = _fields(body, status="status")
+    return answer({"id": str(conversations.update_conversation(session, conversationId, **fields).id)})
 
 
 @router.post("/{conversationId}/delete", responses=returns(Identified))
 def delete_conversation(session: Tenant, conversationId: str) -> JSONResponse:
     """Removes the conversation with its messages; a turn under way is cancelled."""
     return answer({"id": str(conversations.delete_conversation(session, conversationId))})
+
+
+@router.post("/{conversationId}/upvote", responses=returns(Identified))
+def upvote_conversation(session: Tenant, conversationId: str, body: RatingRequest) -> JSONResponse:
+    """A vote for it, 100 unless told; the same vote within the hour counts once."""
+    conversation = conversations.get_conversation(session, conversationId)
+    rate(session, upvote_value(body.value), body.reason, conversation=conversation)
+    return answer({"id": str(conversation.id)})
+
+
+@router.post("/{conversationId}/downvote", responses=returns(Identified))
+def downvote_conversation(session: Tenant, conversationId: str, body: RatingRequest) -> JSONResponse:
+    """A vote against it, -100 unless told; the same vote within the hour counts once."""
+    conversation = conversations.get_conversation(session, conversationId)
+    rate(session, downvote_value(body.value), body.reason, conversation=conversation)
+    return answer({"id": str(conversation.id)})
+
+
+@router.post("/{conversationId}/contact/upsert", responses=returns(Identified))
+def upsert_contact(session: Tenant, conversationId: str, body: ContactShape) -> JSONResponse:
+    """Links a contact, found by its fingerprint or made; without one the linked contact changes."""
+    given = body.model_dump(exclude_none=True)
+    return answer({"id": str(conversations.upsert_contact_of(session, conversationId, **given).id)})
+
+
+@router.get("/{conversationId}/usage/fetch", responses=returns(ConversationUsage))
+def fetch_conversation_usage(
+    session: Tenant,
+    conversationId: str,
+    since: Annotated[str, Query(alias="from", description="ISO 8601, UTC without an offset.")] = "",
+    until: Annotated[str, Query(alias="to", description="The first instant that does not count.")] = "",
+) -> JSONResponse:
+    """The tokens its runs used and the messages it holds."""
+    first, last = (read_instant(at, None) if at else None for at in (since, until))
+    tokens, messages = conversations.usage_of(session, conversationId, first, last)
+    return answer({"tokens": tokens, "messages": messages})

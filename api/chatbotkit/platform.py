@@ -8,10 +8,11 @@ from fastapi.responses import Response
 from api.chatbotkit.lists import ListPart, as_list, each, listed, pages
 from api.chatbotkit.shapes import Instance
 from api.chatbotkit.shapes_account import ModelAnswer
+from api.once import Route
 from core import platform
 from core.documents_objects import model_document, team_document
 
-router = APIRouter(tags=["platform"])
+router = APIRouter(tags=["platform"], route_class=Route)
 
 
 @router.get("/platform/model/list", responses=pages(ModelAnswer))

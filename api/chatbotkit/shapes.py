@@ -424,10 +424,18 @@ class BackfillAnswer(Identified):
 
 class ConversationAnswer(Instance):
     botId: str | None = None
+    contactId: str | None = None
     taskId: str | None = None
     runId: str | None = None
+    backstory: str | None = None
+    model: str | None = None
+    datasetId: str | None = None
+    skillsetId: str | None = None
+    privacy: bool
+    moderation: bool
     source: str
-    status: str
+    status: Literal["active", "archived"]
+    expiresAt: Milliseconds | None = None
 
 
 class MessageAnswer(Instance):

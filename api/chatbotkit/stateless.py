@@ -24,6 +24,7 @@ from api.chatbotkit.answers import EVENTS, JSON, JSONL, answers_in, event_line, 
 from api.chatbotkit.shapes_turns import ModelShape, StatelessRequest, StatelessTurnAnswer
 from api.chatbotkit.turns import BEAT, HEARTBEAT, STATUS, CallerPart, turn_request
 from api.errors import error_answer
+from api.once import Route
 from core.accounts import Caller
 from core.agent import converse, stateless_talk
 from core.bots import find_bot
@@ -40,7 +41,7 @@ from models import Contact, ErrorClass, new_id
 
 log = structlog.get_logger()
 
-router = APIRouter(prefix="/conversation", tags=["conversation"])
+router = APIRouter(prefix="/conversation", tags=["conversation"], route_class=Route)
 
 SLOTS = 32  # stateless turns at once in a process; the next is told to come back
 LOOK = 1.0  # seconds between two looks whether the caller is still there

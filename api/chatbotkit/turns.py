@@ -40,6 +40,7 @@ from api.chatbotkit.shapes_turns import (
 )
 from api.errors import CODES, error_answer
 from api.live import Ears, ears_of, heard
+from api.once import Route
 from core import talking
 from core.accounts import Caller
 from core.context import Context
@@ -51,7 +52,7 @@ from core.turn_requests import ALL, END, TurnRequest
 from core.turn_results import TurnResult, result_of
 from models import Run
 
-router = APIRouter(prefix="/conversation", tags=["conversation"])
+router = APIRouter(prefix="/conversation", tags=["conversation"], route_class=Route)
 
 LOOK = 0.5  # seconds between two looks at a run's row, whatever is heard of it
 BEAT = 15.0  # seconds of silence after which a stream shows that it lives

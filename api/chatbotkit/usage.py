@@ -9,10 +9,11 @@ from api.auth import Tenant
 from api.chatbotkit.answers import answer, returns
 from api.chatbotkit.lists import ListPart, as_list, each, listed, pages
 from api.chatbotkit.shapes_account import SeriesAnswer, TotalsAnswer, UsedItemAnswer
+from api.once import Route
 from core.documents_objects import series_document, usage_document, used_document
 from core.used import kept, list_used, used, used_by_day
 
-router = APIRouter(prefix="/usage", tags=["usage"])
+router = APIRouter(prefix="/usage", tags=["usage"], route_class=Route)
 
 
 @router.get("/fetch", responses=returns(TotalsAnswer))

@@ -9,9 +9,9 @@ import uuid
 import pytest
 
 from core.bots import delete_bot, find_bot
-from core.conversations import send
 from core.errors import Conflict
 from core.firing import fire
+from core.talking import send
 from core.turns import carry_out
 from tests.factories import (
     a_bot,

@@ -296,6 +296,7 @@ def _routes():
         chatbotkit.subscriptions,
         chatbotkit.runs,
         chatbotkit.conversations,
+        chatbotkit.messages,
         chatbotkit.bots,
         chatbotkit.contacts,
         chatbotkit.usage,

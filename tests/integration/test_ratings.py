@@ -8,9 +8,10 @@ import pytest
 
 from core.bots import get_bot
 from core.contacts import delete_contact, ensure_contact
-from core.conversations import delete_conversation, get_conversation, send
+from core.conversations import delete_conversation, get_conversation
 from core.errors import InvalidInput
 from core.ratings import downvote_value, list_ratings, rate, upvote_value
+from core.talking import send
 from tests.factories import a_bot, a_conversation, execute, one, rows
 
 

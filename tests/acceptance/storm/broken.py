@@ -68,8 +68,8 @@ def _nothing(put: Put) -> None:
 
 def _order_without_lock(put: Put) -> None:
     """A place is read, not taken."""
-    statement = _changed(core.messages.NEXT_PLACE, "next_seq = next_seq + 1, ", "")
-    put(core.messages, "NEXT_PLACE", _changed(statement, "next_seq - 1 AS seq", "next_seq AS seq"))
+    statement = _changed(core.messages.NEXT_PLACE, "next_seq = next_seq + :count, ", "")
+    put(core.messages, "NEXT_PLACE", _changed(statement, "next_seq - :count AS seq", "next_seq AS seq"))
 
 
 @contextmanager

@@ -1,0 +1,103 @@
+"""Messages: contract section 3.4. Nothing here makes a bot answer."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response
+
+from api.auth import Tenant
+from api.chatbotkit.answers import answer, returns
+from api.chatbotkit.lists import ListPart, as_list, each, listed, pages
+from api.chatbotkit.shapes import Identified, MessageAnswer
+from api.chatbotkit.shapes_conversations import (
+    BatchAnswer,
+    BatchRequest,
+    MessageChange,
+    MessageRequest,
+    RatingRequest,
+    StoredMessage,
+)
+from api.once import Route
+from core import messages
+from core.documents import Document, message_document
+from core.drafts import Draft, draft_of, drafts_of
+from core.entities import entity_documents
+from core.ratings import downvote_value, rate, upvote_value
+from models import Message
+
+router = APIRouter(prefix="/conversation/{conversationId}/message", tags=["message"], route_class=Route)
+
+VERB_NAMES = {name: name for name in messages.FIELDS}
+
+
+def _stored(message: Message, draft: Draft) -> Document:
+    return {"id": str(message.id), "entities": entity_documents(draft.entities, draft.text)}
+
+
+@router.post("/create", responses=returns(StoredMessage))
+def create_message(session: Tenant, conversationId: str, body: MessageRequest) -> JSONResponse:
+    """Stores a message as the last one."""
+    draft = draft_of(body.model_dump())
+    (message,) = messages.create_messages(session, conversationId, [draft])
+    return answer(_stored(message, draft))
+
+
+@router.post("/batch/create", responses=returns(BatchAnswer))
+def create_messages(session: Tenant, conversationId: str, body: BatchRequest) -> JSONResponse:
+    """Stores messages in the order they are sent in: all of them, or none."""
+    drafts = drafts_of([item.model_dump() for item in body.items], least=1, most=messages.MOST_AT_ONCE)
+    stored = messages.create_messages(session, conversationId, drafts)
+    items = [
+        _stored(message, draft) | ({} if item.id is None else {"originalId": item.id})
+        for message, draft, item in zip(stored, drafts, body.items, strict=True)
+    ]
+    return answer({"items": items})
+
+
+@router.get("/list", responses=pages(MessageAnswer))
+@as_list
+def list_messages(conversationId: str, part: ListPart) -> Response:
+    """The messages of a conversation, oldest first."""
+    fetch = partial(messages.page_messages, conversation_id=conversationId)
+    return listed(part, fetch, each(message_document), ascending=True)
+
+
+@router.get("/{messageId}/fetch", responses=returns(MessageAnswer))
+def fetch_message(session: Tenant, conversationId: str, messageId: str) -> JSONResponse:
+    return answer(message_document(messages.get_message(session, conversationId, messageId)))
+
+
+@router.post("/{messageId}/update", responses=returns(StoredMessage))
+def update_message(session: Tenant, conversationId: str, messageId: str, body: MessageChange) -> JSONResponse:
+    """Changes the fields that are sent; meta is merged. Entities are spans of the text as it is then."""
+    fields = body.given(VERB_NAMES)
+    if body.entities is not None:
+        fields["entities"] = [entity.model_dump() for entity in body.entities]
+    message, entities = messages.update_message(session, conversationId, messageId, **fields)
+    return answer({"id": str(message.id), "entities": entity_documents(entities, message.text)})
+
+
+@router.post("/{messageId}/delete", responses=returns(Identified))
+def delete_message(session: Tenant, conversationId: str, messageId: str) -> JSONResponse:
+    """Removes the message for good. A reply under way that was made from it is discarded and made anew."""
+    return answer({"id": str(messages.delete_message(session, conversationId, messageId))})
+
+
+@router.post("/{messageId}/upvote", responses=returns(Identified))
+def upvote_message(session: Tenant, conversationId: str, messageId: str, body: RatingRequest) -> JSONResponse:
+    """A vote for it, 100 unless told; the same vote within the hour counts once."""
+    message = messages.get_message(session, conversationId, messageId)
+    rate(session, upvote_value(body.value), body.reason, message=message)
+    return answer({"id": str(message.id)})
+
+
+@router.post("/{messageId}/downvote", responses=returns(Identified))
+def downvote_message(
+    session: Tenant, conversationId: str, messageId: str, body: RatingRequest
+) -> JSONResponse:
+    """A vote against it, -100 unless told; the same vote within the hour counts once."""
+    message = messages.get_message(session, conversationId, messageId)
+    rate(session, downvote_value(body.value), body.reason, message=message)
+    return answer({"id": str(message.id)})

@@ -1,0 +1,76 @@
+"""Expire: conversations go for good when their time has come."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from core.context import Context
+from core.conversations import delete_conversation
+from core.errors import Unavailable
+from core.runs import cancel_turns_of
+
+log = structlog.get_logger()
+
+BATCH = 50
+# Messages of a conversation deleted at once: a long one goes in several turns, each within its time-out.
+SLICE = 5000
+PATIENCE = 0.5  # seconds that the other duties of a scheduler wait
+
+DUE = text(
+    "SELECT id, account_id FROM conversations WHERE expires_at <= now() ORDER BY expires_at LIMIT :batch"
+)
+# Whoever speaks in it or deletes it is passed by, and so is one whose end was moved meanwhile.
+TAKE = text("SELECT 1 FROM conversations WHERE id = :id AND expires_at <= now() FOR UPDATE SKIP LOCKED")
+
+IS_LONG = text("SELECT true FROM messages WHERE conversation_id = :id ORDER BY seq OFFSET :slice LIMIT 1")
+DELETE_SOME = text(
+    "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE conversation_id = :id ORDER BY seq"
+    " LIMIT :slice)"
+)
+
+
+def expire_conversations(context: Context) -> int:
+    """Deletes conversations whose `expires_at` has passed, as `delete_conversation` does; answers how many.
+
+    Up to a batch, each in its own transaction. Any number of schedulers may.
+    """
+    with context.transaction() as session:
+        due = session.execute(DUE, {"batch": BATCH}).all()
+    stop_at = time.monotonic() + PATIENCE
+    expired = 0
+    for row in due:
+        expired += _expire(context, row.id, row.account_id)
+        if time.monotonic() >= stop_at:
+            break
+    return expired
+
+
+def _expire(context: Context, conversation_id: uuid.UUID, account: uuid.UUID) -> bool:
+    """Whether it has gone; one that cannot go must keep neither the others nor the clocks."""
+    try:
+        with context.transaction(account) as session:
+            return _delete(session, conversation_id)
+    except Unavailable as error:
+        log.warning(
+            "conversation_expires_later", conversation=str(conversation_id), error=type(error).__name__
+        )
+    except Exception as error:  # noqa: BLE001 (as the docstring says)
+        log.error("conversation_not_expired", conversation=str(conversation_id), error=type(error).__name__)
+    return False
+
+
+def _delete(session: Session, conversation_id: uuid.UUID) -> bool:
+    if session.execute(TAKE, {"id": conversation_id}).one_or_none() is None:
+        return False
+    values = {"id": conversation_id, "slice": SLICE}
+    if session.scalar(IS_LONG, values):
+        cancel_turns_of(session, conversation_id)
+        session.execute(DELETE_SOME, values)
+        return False
+    delete_conversation(session, conversation_id)
+    return True
