@@ -18,6 +18,7 @@ from api import chatbotkit, dashboard, errors, health, metrics
 from api.headers import StrictAnswers
 from api.limits import RequestLimits
 from api.once_more import OnceMore
+from api.pace import make_doorkeeper
 from core.context import Context
 
 log = structlog.get_logger()
@@ -47,6 +48,7 @@ def make_app(context: Context) -> FastAPI:
         ],
     )
     app.state.context = context
+    app.state.doorkeeper = make_doorkeeper(context.settings)
     errors.install(app)
     for prefix in chatbotkit.PREFIXES:
         documented = prefix == chatbotkit.PREFIXES[0]
@@ -85,5 +87,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        app.state.doorkeeper.rates.close()
         await anyio.to_thread.run_sync(context.close)
         log.info("api_stopped")

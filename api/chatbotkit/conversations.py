@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
 
 from api.auth import Tenant
-from api.chatbotkit.answers import answer, returns
+from api.chatbotkit.answers import answer, returns, takes_session_tokens
 from api.chatbotkit.lists import ListPart, alternatives, as_list, each, listed, pages
 from api.chatbotkit.shapes import ConversationAnswer, Identified, MessageAnswer
 from api.once import Route
@@ -40,6 +40,7 @@ def fetch_conversation(session: Tenant, conversationId: str) -> JSONResponse:
 
 
 @router.get("/{conversationId}/message/list", responses=pages(MessageAnswer))
+@takes_session_tokens
 @as_list
 def list_messages(conversationId: str, part: ListPart) -> Response:
     """The messages of a conversation, oldest first."""

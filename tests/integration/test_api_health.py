@@ -297,5 +297,6 @@ def _routes():
         chatbotkit.runs,
         chatbotkit.conversations,
         chatbotkit.bots,
+        chatbotkit.sessions,
     ):
         yield from noun.router.routes

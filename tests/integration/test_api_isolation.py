@@ -57,9 +57,11 @@ BODIES = {
     ("get", "/api/v1/conversation/{conversationId}/fetch"): {},
     ("get", "/api/v1/conversation/{conversationId}/message/list"): {},
     ("post", "/api/v1/conversation/{conversationId}/delete"): {},
+    ("post", "/api/v1/conversation/{conversationId}/session/create"): {},
     ("post", "/api/v1/bot/create"): {"name": "x"},
     ("get", "/api/v1/bot/list"): {},
     ("get", "/api/v1/bot/{botId}/fetch"): {},
+    ("post", "/api/v1/bot/{botId}/session/create"): {},
 }
 OPEN = {("get", "/health/live"), ("get", "/health/ready"), ("get", "/health/work"), ("get", "/metrics")}
 FILTERS = {
@@ -104,6 +106,8 @@ def everything_of(context, account):
         "subscriptions",
         "deliveries",
         "jobs",
+        "session_tokens",
+        "idempotency_keys",
     )
     return {
         table: rows(context, f"SELECT * FROM {table} WHERE account_id = :id ORDER BY 1", id=account)
