@@ -20,6 +20,7 @@ from api.headers import StrictAnswers
 from api.limits import RequestLimits
 from api.live import Ears
 from api.once_more import OnceMore
+from api.pace import make_doorkeeper
 from core.context import Context
 
 log = structlog.get_logger()
@@ -51,6 +52,7 @@ def make_app(context: Context) -> FastAPI:
     app.state.context = context
     app.state.ears = Ears(context.settings)
     app.state.stateless = Pool()
+    app.state.doorkeeper = make_doorkeeper(context.settings)
     errors.install(app)
     for prefix in chatbotkit.PREFIXES:
         documented = prefix == chatbotkit.PREFIXES[0]
@@ -91,5 +93,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         await app.state.ears.close()
         app.state.stateless.threads.shutdown(wait=False, cancel_futures=True)
+        app.state.doorkeeper.rates.close()
         await anyio.to_thread.run_sync(context.close)
         log.info("api_stopped")

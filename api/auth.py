@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 
-from api.once import begin_write, key_of
+from api.once import HEADER, begin_write, key_of, owner_of
+from api.pace import Doorkeeper, kind_of, quotas_of, rate_headers, told, too_fast
 from core.accounts import Caller, authenticate
 from core.context import Context
-from core.errors import NotAuthenticated, NotAuthorized
-from core.idempotency import WriteKey
+from core.errors import CrontalkError, NotAuthenticated, NotAuthorized
+from core.idempotency import WriteKey, was_done
+from core.limits import Decision
+from core.quotas import quota_reached
+from core.session_tokens import PREFIX, authenticate_session
 
-bearer = HTTPBearer(auto_error=False, description="A token made with `crontalk token create`: `ct_…`.")
+bearer = HTTPBearer(
+    auto_error=False,
+    description="A token made with `crontalk token create`: `ct_…`. Where a route says so, also the token of"
+    " a session: `cts_…`.",
+)
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
 
 
@@ -26,7 +38,7 @@ def context_of(request: Request) -> Context:
 
 
 def caller_of(context: Context, secret: str, scope: str) -> Caller:
-    """The caller behind a token that has the scope.
+    """The caller behind an account's token that has the scope.
 
     Raises:
         NotAuthenticated: no such token, or no longer. NotAuthorized: the scope is missing.
@@ -34,17 +46,84 @@ def caller_of(context: Context, secret: str, scope: str) -> Caller:
     """
     with context.transaction() as session:
         caller = authenticate(session, secret)
-    if scope not in caller.scopes:
-        raise NotAuthorized(f"This token may not {scope}.")
+    _refuse_scope(caller, scope)
     return caller
 
 
-def signed_in(request: Request, credentials: Credentials) -> Caller:
-    """The caller of an API route. Reads need the scope `read`, all else `write`; no cookies."""
+def _refuse_scope(caller: Caller, scope: str) -> None:
+    if scope not in caller.scopes:
+        raise NotAuthorized(f"This token may not {scope}.")
+
+
+async def signed_in(request: Request, credentials: Credentials) -> Caller:
+    """The caller of an API route, counted. Reads need the scope `read`, all else `write`; no cookies.
+
+    A delete that comes too fast waits here for its place, on no thread and no connection.
+    """
     if credentials is None:
         raise NotAuthenticated("The token is missing, unknown, expired or revoked.")
-    scope = "read" if request.method == "GET" else "write"
-    return caller_of(context_of(request), credentials.credentials, scope)
+    admission = await run_in_threadpool(_admit, request, credentials.credentials)
+    decision = admission.decision
+    if decision is not None:
+        told(request.scope).headers |= rate_headers(decision)
+        if not decision.allowed:
+            raise too_fast(decision, kind_of(request.method, request.url.path))
+        if decision.wait:
+            await asyncio.sleep(decision.wait.total_seconds())
+    if admission.refusal is not None:
+        raise admission.refusal
+    return admission.caller
+
+
+@dataclass(frozen=True)
+class _Admission:
+    caller: Caller
+    refusal: CrontalkError | None
+    decision: Decision | None
+
+
+def _admit(request: Request, secret: str) -> _Admission:
+    """Who it is, what speaks against it, and its place; a request that is tried again keeps its place."""
+    doorkeeper: Doorkeeper = request.app.state.doorkeeper
+    with context_of(request).transaction() as session:
+        caller = (authenticate_session if secret.startswith(PREFIX) else authenticate)(session, secret)
+        refusal = _refusal(request, caller) or _quota(session, request, caller, doorkeeper)
+    decision = None
+    if not told(request.scope).counted:
+        decision = doorkeeper.take(caller, kind_of(request.method, request.url.path))
+        told(request.scope).counted = True
+    return _Admission(caller, refusal, decision)
+
+
+def _refusal(request: Request, caller: Caller) -> NotAuthorized | None:
+    try:
+        _refuse_scope(caller, "read" if request.method == "GET" else "write")
+    except NotAuthorized as error:
+        return error
+    if caller.conversation_id is None or _is_theirs(request, caller.conversation_id):
+        return None
+    return NotAuthorized("A session's token opens the turns and the messages of its own conversation only.")
+
+
+def _is_theirs(request: Request, conversation_id: uuid.UUID) -> bool:
+    if not getattr(request.scope.get("endpoint"), "takes_session_tokens", False):
+        return False
+    try:
+        return uuid.UUID(request.path_params.get("conversationId", "")) == conversation_id
+    except ValueError:
+        return False
+
+
+def _quota(
+    session: Session, request: Request, caller: Caller, doorkeeper: Doorkeeper
+) -> CrontalkError | None:
+    """The quota that is used up; a write that was made before is told again all the same."""
+    wanted = quotas_of(request.method, request.url.path)
+    name = doorkeeper.quotas.over(session, caller.account_id, caller.limits, wanted)
+    key = request.headers.get(HEADER)
+    if name is None or (key and was_done(session, caller.account_id, key, owner_of(caller))):
+        return None
+    return quota_reached(name)
 
 
 async def write_key(request: Request, caller: Annotated[Caller, Depends(signed_in)]) -> WriteKey | None:

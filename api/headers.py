@@ -9,7 +9,9 @@ import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.cors import cross_origin_headers, preflight
 from api.errors import UNFORESEEN, error_answer
+from api.pace import Told, told
 
 log = structlog.get_logger()
 
@@ -34,6 +36,7 @@ class StrictAnswers:
             await self.app(scope, receive, send)
             return
         request_id = str(uuid.uuid4())
+        scope["told"] = Told()
         started = False
 
         async def send_strictly(message: Message) -> None:
@@ -45,7 +48,7 @@ class StrictAnswers:
 
         with structlog.contextvars.bound_contextvars(request=request_id):
             try:
-                await self.app(scope, receive, send_strictly)
+                await (preflight(scope) or self.app)(scope, receive, send_strictly)
             except Exception as error:  # noqa: BLE001 (the last line of defence)
                 log.error("request_failed", error=type(error).__name__, where=_where(error))
                 if started:
@@ -63,6 +66,7 @@ def _set_headers(headers: MutableHeaders, scope: Scope, request_id: str) -> None
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
     headers["Cache-Control"] = "no-store"
     headers["X-Request-Id"] = request_id
+    headers.update({**told(scope).headers, **cross_origin_headers(scope)})
     if scope.get("scheme") == "https":
         headers["Strict-Transport-Security"] = "max-age=31536000"
 

@@ -108,6 +108,11 @@ def rebuilt(session: Session, request: Request, caller: Caller, result: dict[str
     return rebuild(session, Replay(request, caller, request.state.said, result))
 
 
+def owner_of(caller: Caller) -> str:
+    """Whose key it is: a session cannot meet the keys of its account."""
+    return str(caller.conversation_id or caller.account_id)
+
+
 async def key_of(request: Request, caller: Caller) -> WriteKey | None:
     """The key a POST was sent with. The same request in another spelling of its JSON is the same.
 
@@ -123,4 +128,4 @@ async def key_of(request: Request, caller: Caller) -> WriteKey | None:
     request.state.said = said = json.loads(await request.body())
     path = request.url.path.removeprefix("/api")
     body = json.dumps(said, sort_keys=True, separators=(",", ":"))
-    return make_key(keys[0], str(caller.account_id), request.method, path, request.url.query, body)
+    return make_key(keys[0], owner_of(caller), request.method, path, request.url.query, body)

@@ -66,6 +66,44 @@ def open_account(
     _shut(name, reopen, home, as_json)
 
 
+RateOption = Annotated[str | None, typer.Option(help="Such as 10/s or 600/m; off; default.")]
+QuotaOption = Annotated[str | None, typer.Option(help="A number per calendar month (UTC); default: none.")]
+
+
+@accounts.command("limits")
+def limits(
+    name: Annotated[str, typer.Argument(help="Name or id.")],
+    rate_read: RateOption = None,
+    rate_write: RateOption = None,
+    rate_turn: RateOption = None,
+    rate_delete: RateOption = None,
+    messages_per_month: QuotaOption = None,
+    tokens_per_month: QuotaOption = None,
+    conversations_per_month: QuotaOption = None,
+    home: HomeDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show or set what an account may ask for and use; the installation's settings hold for the rest."""
+    from core.accounts import find_account
+    from core.quotas import set_limits
+
+    given = {
+        "rate_read": rate_read,
+        "rate_write": rate_write,
+        "rate_turn": rate_turn,
+        "rate_delete": rate_delete,
+        "messages_per_month": messages_per_month,
+        "tokens_per_month": tokens_per_month,
+        "conversations_per_month": conversations_per_month,
+    }
+    changes = {limit: words for limit, words in given.items() if words is not None}
+    with context_for(home) as context, context.transaction() as session:
+        account = find_account(session, name)
+        stored = set_limits(session, account, changes)
+    shown = [(limit.replace("_", " "), stored.get(limit, "default")) for limit in given]
+    out({"id": str(account.id), "limits": stored}, as_json, facts([("account", str(account.id)), *shown]))
+
+
 def _shut(name: str, verb: Any, home: Path | None, as_json: bool) -> None:
     from core.accounts import find_account
     from core.documents import account_document

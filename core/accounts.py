@@ -14,6 +14,8 @@ from sqlalchemy.orm import Session
 from core.context import account_of
 from core.errors import InvalidInput, NotAuthenticated, NotFound
 from core.ledger import account_for, next_run
+from core.limits import AccountLimits
+from core.quotas import read_limits
 from core.rows import as_id, checked_text, database_now
 from models import Account, ApiToken, Bot, LoginLink, Reason, Task, TaskClock, TaskState
 
@@ -25,11 +27,13 @@ PAGES_LIFETIME = timedelta(days=7)
 
 @dataclass(frozen=True)
 class Caller:
-    """Who a token stands for."""
+    """Who a token stands for. With a conversation it opens that one alone."""
 
     account_id: uuid.UUID
     token_id: uuid.UUID
     scopes: frozenset[str]
+    limits: AccountLimits = AccountLimits()  # noqa: RUF009 (frozen)
+    conversation_id: uuid.UUID | None = None
 
 
 def create_account(session: Session, name: str) -> Account:
@@ -144,7 +148,8 @@ def authenticate(session: Session, secret: str) -> Caller:
     """
     row = session.execute(
         text(
-            "SELECT t.id, account_id, scopes, last_used_on = current_date AS used_today FROM api_tokens t"
+            "SELECT t.id, account_id, scopes, last_used_on = current_date AS used_today,"
+            " a.settings -> 'limits' AS limits FROM api_tokens t"
             " JOIN accounts a ON a.id = account_id WHERE token_sha256 = :digest AND revoked_at IS NULL"
             " AND closed_at IS NULL AND (expires_at IS NULL OR expires_at > now())"
         ),
@@ -156,7 +161,7 @@ def authenticate(session: Session, secret: str) -> Caller:
         session.execute(
             update(ApiToken).where(ApiToken.id == row.id).values(last_used_on=datetime.now(UTC).date())
         )
-    return Caller(row.account_id, row.id, frozenset(row.scopes))
+    return Caller(row.account_id, row.id, frozenset(row.scopes), read_limits(row.limits))
 
 
 def create_login_link(session: Session, account_id: uuid.UUID) -> str:

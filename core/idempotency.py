@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,10 @@ TAKE = text(
     "  SET digest = excluded.digest, result = NULL, created_at = now()"
     "  WHERE k.created_at < now() - interval '24 hours' RETURNING 1"
 )
-READ = text("SELECT digest, result FROM idempotency_keys WHERE account_id = :account AND key_sha256 = :key")
+READ = text(
+    "SELECT digest, result, created_at > now() - interval '24 hours' AS young"
+    " FROM idempotency_keys WHERE account_id = :account AND key_sha256 = :key"
+)
 KEEP = text(
     "UPDATE idempotency_keys SET result = :result WHERE account_id = :account AND key_sha256 = :key"
 ).bindparams(bindparam("result", type_=JSONB))
@@ -63,9 +67,12 @@ def make_key(key: str, owner: str, *request: str) -> WriteKey:
     """
     if not VISIBLE.fullmatch(key):
         raise InvalidInput("An Idempotency-Key is 1 to 255 visible ASCII characters.")
-    name = f"{owner}\n{key}".encode()
     said = "\n".join(request).encode("utf-8", "surrogatepass")
-    return WriteKey(hashlib.sha256(name).digest(), hmac.digest(name, said, hashlib.sha256))
+    return WriteKey(_name_of(key, owner), hmac.digest(f"{owner}\n{key}".encode(), said, hashlib.sha256))
+
+
+def _name_of(key: str, owner: str) -> bytes:
+    return hashlib.sha256(f"{owner}\n{key}".encode("utf-8", "surrogatepass")).digest()
 
 
 def begin(session: Session, key: WriteKey) -> dict[str, Any] | None:
@@ -91,6 +98,12 @@ def finish(session: Session, key: WriteKey, result: Mapping[str, Any]) -> None:
     """Stores what may be kept of the write's answer (`kept`), with the write itself."""
     place = {"account": account_of(session), "key": key.sha256}
     session.execute(KEEP, {**place, "result": kept(result)})
+
+
+def was_done(session: Session, account: uuid.UUID, key: str, owner: str) -> bool:
+    """Whether some write of the last day stands under this key: its answer can be told again."""
+    row = session.execute(READ, {"account": account, "key": _name_of(key, owner)}).one_or_none()
+    return row is not None and row.result is not None and bool(row.young)
 
 
 def let_go(session: Session, key: WriteKey) -> None:

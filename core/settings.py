@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.errors import InvalidInput
 from core.prices import Price
+from core.rates import Rate, parse_rate
 
 
 def _seconds(value: object) -> object:
@@ -24,7 +25,13 @@ def _seconds(value: object) -> object:
     return value
 
 
+def _rate(value: object) -> object:
+    return parse_rate(value) if isinstance(value, str) else value
+
+
 Duration = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0), le=timedelta(days=366))]
+
+Pace = Annotated[Rate | None, BeforeValidator(_rate)]
 
 
 def _named(name: str) -> AliasChoices:
@@ -89,6 +96,11 @@ class Settings(BaseSettings):
     flower_url: str | None = None
     flower_auth: SecretStr | None = Field(default=None, description="user:password")
     max_body: int = Field(default=1024 * 1024, ge=1024, le=1024**3)
+    # What an account may ask for, by kind: 600/m, 10/s, or off. An account may have its own.
+    rate_read: Pace = Rate(60_000, 60)
+    rate_write: Pace = Rate(60_000, 60)
+    rate_turn: Pace = Rate(12_000, 60)
+    rate_delete: Pace = Rate(100, 1)
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
 
     @field_validator("key")

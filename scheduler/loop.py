@@ -18,13 +18,16 @@ from core.deliveries import hint_deliveries
 from core.errors import Unavailable
 from core.expiring import expire_conversations
 from core.firing import fire, fire_besides_the_crowd
+from core.idempotency import sweep_keys
 from core.publisher import QUEUES
+from core.session_tokens import sweep_session_tokens
 from core.waiting import promote
 from core.work import hint, reap, seconds_to_next_due
 
 log = structlog.get_logger()
 
 TEND_EVERY = 1.0
+SWEEP_EVERY = 60.0
 HELD = 0.01  # seconds before a due clock that somebody else has locked is asked for again
 
 
@@ -32,7 +35,7 @@ def run(context: Context, stop: threading.Event) -> None:
     """Turns until `stop` is set; a database that is away is waited for."""
     context.publisher.get_ready()
     log.info("scheduler_started")
-    tended_at = 0.0
+    tended_at = swept_at = 0.0
     while not stop.is_set():
         try:
             if time.monotonic() - tended_at >= TEND_EVERY:
@@ -41,6 +44,10 @@ def run(context: Context, stop: threading.Event) -> None:
                 fire_besides_the_crowd(context)
                 expire_conversations(context)
                 tended_at = time.monotonic()
+            if time.monotonic() - swept_at >= SWEEP_EVERY:
+                sweep_keys(context)
+                sweep_session_tokens(context)
+                swept_at = time.monotonic()
             pause = turn(context)
         except (Unavailable, SQLAlchemyError) as error:
             log.warning("turn_failed", error=type(error).__name__)

@@ -14,6 +14,7 @@ from api.chatbotkit import (
     messages,
     platform,
     runs,
+    sessions,
     stateless,
     subscriptions,
     tasks,
@@ -38,6 +39,7 @@ NOUNS = (
     contacts,
     usage,
     platform,
+    sessions,
 )
 
 

@@ -59,6 +59,12 @@ def answers_in(*forms: str) -> Callable[[Endpoint], Endpoint]:
     return mark
 
 
+def takes_session_tokens(endpoint: Endpoint) -> Endpoint:
+    """Declares that the token of a session opens an endpoint, for the session's own conversation."""
+    endpoint.takes_session_tokens = True  # type: ignore[attr-defined]
+    return endpoint
+
+
 def replays(rebuild: Rebuild) -> Callable[[Endpoint], Endpoint]:
     """Declares how an endpoint's answer is told again under its Idempotency-Key, when ids do not suffice.
 

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse, Response
+from sqlalchemy.orm import Session
 
 from api.auth import Tenant
-from api.chatbotkit.answers import CSV, answer, returns
+from api.chatbotkit.answers import CSV, answer, replays, returns
 from api.chatbotkit.lists import ListPart, alternatives, as_export, as_list, each, listed, pages
 from api.chatbotkit.shapes import ConversationAnswer, Identified
 from api.chatbotkit.shapes_conversations import (
@@ -21,7 +22,7 @@ from api.chatbotkit.shapes_conversations import (
     CreatedConversation,
     RatingRequest,
 )
-from api.once import Route
+from api.once import Replay, Route
 from core import conversations
 from core.documents import conversation_document
 from core.drafts import draft_document, drafts_of
@@ -78,7 +79,17 @@ def _filters(  # noqa: PLR0917 (each is a parameter of the query)
 Filters = Annotated[dict[str, Any], Depends(_filters)]
 
 
+def _created_again(session: Session, replay: Replay) -> dict[str, Any]:
+    del session
+    body = ConversationRequest.model_validate(replay.body)
+    items = [item.model_dump() for item in body.messages or ()]
+    drafts = drafts_of(items, most=conversations.MOST_AT_CREATION, activities=True)
+    echo = {"messages": [draft_document(draft) for draft in drafts]} if drafts else {}
+    return {"id": replay.result["id"], **echo}
+
+
 @router.post("/create", responses=returns(CreatedConversation))
+@replays(_created_again)
 def create_conversation(session: Tenant, body: ConversationRequest) -> JSONResponse:
     """A new conversation, with the messages it begins with. No bot answers them."""
     items = [item.model_dump() for item in body.messages or ()]

@@ -6,9 +6,10 @@ from functools import partial
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
+from sqlalchemy.orm import Session
 
 from api.auth import Tenant
-from api.chatbotkit.answers import answer, returns
+from api.chatbotkit.answers import answer, replays, returns, takes_session_tokens
 from api.chatbotkit.lists import ListPart, as_list, each, listed, pages
 from api.chatbotkit.shapes import Identified, MessageAnswer
 from api.chatbotkit.shapes_conversations import (
@@ -19,11 +20,11 @@ from api.chatbotkit.shapes_conversations import (
     RatingRequest,
     StoredMessage,
 )
-from api.once import Route
+from api.once import Replay, Route
 from core import messages
 from core.documents import Document, message_document
 from core.drafts import Draft, draft_of, drafts_of
-from core.entities import entity_documents
+from core.entities import entity_documents, read_entities
 from core.ratings import downvote_value, rate, upvote_value
 from models import Message
 
@@ -36,7 +37,43 @@ def _stored(message: Message, draft: Draft) -> Document:
     return {"id": str(message.id), "entities": entity_documents(draft.entities, draft.text)}
 
 
+def _created_again(session: Session, replay: Replay) -> Document:
+    """The spans are those of what was sent, which was sent again."""
+    del session
+    draft = draft_of(MessageRequest.model_validate(replay.body).model_dump())
+    return {"id": replay.result["id"], "entities": entity_documents(draft.entities, draft.text)}
+
+
+def _batch_again(session: Session, replay: Replay) -> Document:
+    del session
+    body = BatchRequest.model_validate(replay.body)
+    items = [
+        {"id": stored["id"], "entities": entity_documents(draft.entities, draft.text)}
+        | ({} if item.id is None else {"originalId": item.id})
+        for stored, draft, item in zip(
+            replay.result["items"],
+            drafts_of([item.model_dump() for item in body.items], most=messages.MOST_AT_ONCE),
+            body.items,
+            strict=True,
+        )
+    ]
+    return {"items": items}
+
+
+def _updated_again(session: Session, replay: Replay) -> Document:
+    """With the text of the message as it is now, where the update left it alone."""
+    body = MessageChange.model_validate(replay.body)
+    text = body.text
+    if text is None:
+        path = replay.path
+        text = messages.get_message(session, path["conversationId"], path["messageId"]).text
+    given = None if body.entities is None else [entity.model_dump() for entity in body.entities]
+    return {"id": replay.result["id"], "entities": entity_documents(read_entities(given, text), text)}
+
+
 @router.post("/create", responses=returns(StoredMessage))
+@takes_session_tokens
+@replays(_created_again)
 def create_message(session: Tenant, conversationId: str, body: MessageRequest) -> JSONResponse:
     """Stores a message as the last one."""
     draft = draft_of(body.model_dump())
@@ -45,6 +82,7 @@ def create_message(session: Tenant, conversationId: str, body: MessageRequest) -
 
 
 @router.post("/batch/create", responses=returns(BatchAnswer))
+@replays(_batch_again)
 def create_messages(session: Tenant, conversationId: str, body: BatchRequest) -> JSONResponse:
     """Stores messages in the order they are sent in: all of them, or none."""
     drafts = drafts_of([item.model_dump() for item in body.items], least=1, most=messages.MOST_AT_ONCE)
@@ -57,6 +95,7 @@ def create_messages(session: Tenant, conversationId: str, body: BatchRequest) ->
 
 
 @router.get("/list", responses=pages(MessageAnswer))
+@takes_session_tokens
 @as_list
 def list_messages(conversationId: str, part: ListPart) -> Response:
     """The messages of a conversation, oldest first."""
@@ -70,6 +109,7 @@ def fetch_message(session: Tenant, conversationId: str, messageId: str) -> JSONR
 
 
 @router.post("/{messageId}/update", responses=returns(StoredMessage))
+@replays(_updated_again)
 def update_message(session: Tenant, conversationId: str, messageId: str, body: MessageChange) -> JSONResponse:
     """Changes the fields that are sent; meta is merged. Entities are spans of the text as it is then."""
     fields = body.given(VERB_NAMES)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr, field_validator
+from pydantic import BaseModel, BeforeValidator, Field, StrictBool, StrictStr, field_validator
 
-from api.chatbotkit.shapes import Answer, Identified, Request, Text, Whole
+from api.chatbotkit.shapes import Answer, Request, Text, Whole
+from api.chatbotkit.shapes_conversations import EntityShape, MessageRequest
 from core.turn_requests import Function
-from models import MAX_TEXT_BYTES, MessageType
 
-MOST_MESSAGES = 1000
 MOST_FUNCTIONS = 64
 IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]{0,63}")
-CALLS = ("request", "response", "trigger")
 
 
 def _at_least_one(value: Any) -> Any:
@@ -28,15 +25,6 @@ def _at_least_one(value: Any) -> Any:
 
 
 Count = Annotated[int | None, BeforeValidator(_at_least_one)]
-
-
-class EntityRequest(Request):
-    """A span the caller knows; everything but its place is worked out anew."""
-
-    begin: int = Field(ge=0, strict=True)
-    end: int = Field(ge=1, strict=True)
-    type: Text = None
-    text: Text = None
 
 
 class CallRequest(Request):
@@ -128,7 +116,7 @@ class TurnShape(Request):
 
 class SendRequest(TurnShape):
     text: StrictStr
-    entities: list[EntityRequest] | None = Field(default=None, max_length=10_000)
+    entities: list[EntityShape] | None = None
 
 
 class ReceiveRequest(TurnShape):
@@ -137,42 +125,9 @@ class ReceiveRequest(TurnShape):
 
 class CompleteRequest(ReceiveRequest):
     text: Text = None
-    entities: list[EntityRequest] | None = Field(default=None, max_length=10_000)
+    entities: list[EntityShape] | None = None
     # The Python README shows this with a conversation: its last user message is taken for the text.
     messages: list[Any] | None = None
-
-
-class GivenMessage(Request):
-    type: MessageType
-    text: StrictStr
-    meta: dict[str, Any] | None = None
-
-    @field_validator("text")
-    @classmethod
-    def _size(cls, text: str) -> str:
-        if len(text.encode()) > MAX_TEXT_BYTES:
-            raise ValueError(f"is longer than {MAX_TEXT_BYTES} bytes")
-        return text
-
-    @field_validator("meta")
-    @classmethod
-    def _activity(cls, meta: dict[str, Any] | None, info: Any) -> dict[str, Any] | None:
-        if info.data.get("type") is MessageType.ACTIVITY:
-            refuse_odd_activity(meta)
-        return meta
-
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, validate_default=True)
-
-
-def refuse_odd_activity(meta: Any) -> None:
-    """An activity says in its meta what was done (contract section 3.4)."""
-    activity = meta.get("activity") if isinstance(meta, Mapping) else None
-    if (
-        not isinstance(activity, Mapping)
-        or activity.get("type") not in CALLS
-        or not isinstance(activity.get("function"), Mapping)
-    ):
-        raise ValueError("an activity has meta.activity with a type and a function")
 
 
 class ModelShape(Request):
@@ -181,7 +136,7 @@ class ModelShape(Request):
 
 
 class StatelessRequest(ReceiveRequest):
-    messages: list[GivenMessage] = Field(max_length=MOST_MESSAGES)
+    messages: list[MessageRequest] = Field(description="Oldest first.")
     botId: Text = None
     backstory: Text = None
     model: StrictStr | ModelShape | None = None
@@ -203,21 +158,6 @@ class PublishRequest(Request):
 
 class HistoryRequest(Request):
     historyLength: Whole = None
-
-
-class EntityPlace(Answer):
-    begin: int
-    end: int
-    text: str
-
-
-class EntityAnswer(EntityPlace):
-    type: str
-    replacement: EntityPlace | None = None
-
-
-class Sent(Identified):
-    entities: list[EntityAnswer]
 
 
 class TokensUsed(Answer):

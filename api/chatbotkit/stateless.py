@@ -31,7 +31,9 @@ from core.bots import find_bot
 from core.chat.model_name import parse_model
 from core.chat.provider import Deadline
 from core.context import Context
-from core.errors import CrontalkError, InvalidInput, LimitReached
+from core.conversations import MOST_AT_CREATION
+from core.drafts import draft_document, drafts_of
+from core.errors import CrontalkError, LimitReached
 from core.notes import MemoryNotes
 from core.outcomes import Answer, Failure, Postponed
 from core.rows import own
@@ -121,8 +123,8 @@ def stateless_request(request: Request, caller: Caller, body: StatelessRequest) 
         InvalidInput: no messages, or a malformed model. NotFound, NotAuthorized: the bot or the contact.
 
     """
-    if not body.messages:
-        raise InvalidInput("messages: must not be empty")
+    items = [message.model_dump() for message in body.messages]
+    drafts = drafts_of(items, least=1, most=MOST_AT_CREATION, activities=True)
     with context_of(request).transaction(caller.account_id) as session:
         bot = find_bot(session, body.botId) if body.botId or not _configured(body) else None
         if isinstance(body.contactId, str):
@@ -135,7 +137,7 @@ def stateless_request(request: Request, caller: Caller, body: StatelessRequest) 
         request,
         caller,
         body,
-        messages=tuple(m.model_dump(exclude_none=True, mode="json") for m in body.messages),
+        messages=tuple(draft_document(draft) for draft in drafts),
         backstory=backstory if body.backstory is None else body.backstory,
         model=model,
     )

@@ -27,23 +27,26 @@ from api.chatbotkit.answers import (
     answers_in,
     event_line,
     form_of,
+    replays,
     returns,
     server_event,
+    takes_session_tokens,
 )
+from api.chatbotkit.shapes_conversations import StoredMessage
 from api.chatbotkit.shapes_turns import (
     CompleteRequest,
     ReceiveRequest,
     SendRequest,
-    Sent,
     TurnAnswer,
     TurnShape,
 )
 from api.errors import CODES, error_answer
 from api.live import Ears, ears_of, heard
-from api.once import Route
+from api.once import Replay, Route
 from core import talking
 from core.accounts import Caller
 from core.context import Context
+from core.entities import Entity, entity_documents, read_entities
 from core.errors import InvalidInput, NotAuthorized
 from core.idempotency import WriteKey, begin, finish
 from core.live import BEGIN
@@ -82,15 +85,34 @@ class Waiting:
             return result_of(session, self.run)
 
 
-@router.post("/{conversationId}/send", responses=returns(Sent, JSONL))
+def _known(body: SendRequest | CompleteRequest) -> tuple[str, tuple[Entity, ...]]:
+    """What is said, and the spans the caller knows of: with them, the blanks around it stay."""
+    text = body.text or ""
+    given = None if body.entities is None else [entity.model_dump() for entity in body.entities]
+    entities = read_entities(given, text)
+    return (text if entities and text.strip() else said(text)), entities
+
+
+def _sent_again(session: Session, replay: Replay) -> dict[str, Any]:
+    del session
+    text, entities = _known(SendRequest.model_validate(replay.body))
+    return {"id": replay.result["id"], "entities": entity_documents(entities, text)}
+
+
+@router.post("/{conversationId}/send", responses=returns(StoredMessage, JSONL))
+@replays(_sent_again)
+@takes_session_tokens
 @answers_in(JSONL, EVENTS)
 def send(request: Request, session: Tenant, conversationId: str, body: SendRequest) -> Response:
     """Stores a message of the user's; nobody answers."""
-    message = talking.send(session, conversationId, said(body.text))
-    return in_form(form_of(request), {"id": str(message.id), "entities": []})
+    text, entities = _known(body)
+    message = talking.send(session, conversationId, text)
+    document = {"id": str(message.id), "entities": entity_documents(entities, text)}
+    return in_form(form_of(request), document)
 
 
 @router.post("/{conversationId}/receive", responses=returns(TurnAnswer, JSONL))
+@takes_session_tokens
 @answers_in(JSONL, EVENTS)
 async def receive(
     request: Request, caller: CallerPart, key: WriteKeyPart, conversationId: str, body: ReceiveRequest
@@ -106,6 +128,7 @@ async def receive(
 
 
 @router.post("/{conversationId}/complete", responses=returns(TurnAnswer, JSONL))
+@takes_session_tokens
 @answers_in(JSONL, EVENTS)
 async def complete(
     request: Request, caller: CallerPart, key: WriteKeyPart, conversationId: str, body: CompleteRequest
@@ -147,8 +170,10 @@ def said(text: str) -> str:
 
 
 def text_of(body: CompleteRequest) -> str | None:
-    if body.text is not None or not body.messages:
-        return None if body.text is None else said(body.text)
+    if body.text is not None:
+        return _known(body)[0]
+    if not body.messages:
+        return None
     for message in reversed(body.messages):
         if isinstance(message, dict) and message.get("type") == "user":
             return said(str(message.get("text") or ""))
@@ -163,7 +188,7 @@ def turn_request(request: Request, caller: Caller, body: TurnShape, **more: Any)
 
     """
     extensions = body.extensions
-    if extensions is not None and getattr(caller, "conversation_id", None) is not None:
+    if extensions is not None and caller.conversation_id is not None:
         raise NotAuthorized("A session token may not bring extensions.")
     limits = getattr(body, "limits", None)
     zone = request.headers.get("x-timezone")

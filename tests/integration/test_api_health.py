@@ -301,5 +301,6 @@ def _routes():
         chatbotkit.contacts,
         chatbotkit.usage,
         chatbotkit.platform,
+        chatbotkit.sessions,
     ):
         yield from noun.router.routes

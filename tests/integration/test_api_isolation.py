@@ -102,6 +102,17 @@ BODIES = {
     ("get", "/api/v1/usage/list"): {},
     ("get", "/api/v1/platform/model/list"): {},
     ("get", "/api/v1/team/list"): {},
+    ("post", "/api/v1/conversation/{conversationId}/session/create"): {},
+    ("post", "/api/v1/conversation/{conversationId}/send"): {"text": "x"},
+    ("post", "/api/v1/conversation/{conversationId}/receive"): {},
+    ("post", "/api/v1/conversation/{conversationId}/complete"): {"text": "x"},
+    ("post", "/api/v1/conversation/{conversationId}/compact"): {},
+    ("post", "/api/v1/conversation/{conversationId}/dispatch"): {"text": "x"},
+    ("post", "/api/v1/conversation/complete"): {"messages": [{"type": "user", "text": "x"}]},
+    ("post", "/api/v1/conversation/dispatch"): {"messages": [{"type": "user", "text": "x"}]},
+    ("post", "/api/v1/channel/{channelId}/publish"): {"message": {}},
+    ("post", "/api/v1/channel/{channelId}/subscribe"): {},
+    ("post", "/api/v1/bot/{botId}/session/create"): {},
 }
 OPEN = {("get", "/health/live"), ("get", "/health/ready"), ("get", "/health/work"), ("get", "/metrics")}
 FILTERS = {
@@ -148,6 +159,8 @@ def everything_of(context, account):
         "subscriptions",
         "deliveries",
         "jobs",
+        "session_tokens",
+        "idempotency_keys",
     )
     return {
         table: rows(context, f"SELECT * FROM {table} WHERE account_id = :id ORDER BY 1", id=account)
