@@ -70,6 +70,7 @@ class World:
     subscriptionId: str  # noqa: N815
     deliveryId: str  # noqa: N815
     backfillId: str  # noqa: N815
+    channelId: str = "a-channel-of-our-own"  # noqa: N815
 
 
 def a_world(context: Context, account: uuid.UUID, leases: Leases) -> World:

@@ -17,6 +17,7 @@ from api.chatbotkit import (
     sessions,
     stateless,
     subscriptions,
+    task_events,
     tasks,
     turns,
     usage,
@@ -26,6 +27,7 @@ from api.chatbotkit.answers import ERRORS, serves
 PREFIXES = ("/api/v1", "/v1")
 NOUNS = (
     tasks,
+    task_events,
     executions,
     backfills,
     subscriptions,
