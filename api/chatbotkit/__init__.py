@@ -9,6 +9,7 @@ from api.chatbotkit import (
     bots,
     contacts,
     conversations,
+    events,
     executions,
     platform,
     runs,
@@ -34,6 +35,7 @@ def make_router() -> APIRouter:
         contacts,
         usage,
         platform,
+        events,
     ):
         router.include_router(noun.router)
     return router

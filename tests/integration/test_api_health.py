@@ -300,5 +300,6 @@ def _routes():
         chatbotkit.contacts,
         chatbotkit.usage,
         chatbotkit.platform,
+        chatbotkit.events,
     ):
         yield from noun.router.routes

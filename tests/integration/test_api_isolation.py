@@ -86,6 +86,9 @@ BODIES = {
     ("get", "/api/v1/usage/list"): {},
     ("get", "/api/v1/platform/model/list"): {},
     ("get", "/api/v1/team/list"): {},
+    ("get", "/api/v1/event/log/list"): {},
+    ("get", "/api/v1/event/log/export"): {},
+    ("post", "/api/v1/event/log/subscribe"): {"historyLength": 10},
 }
 OPEN = {("get", "/health/live"), ("get", "/health/ready"), ("get", "/health/work"), ("get", "/metrics")}
 FILTERS = {
