@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, time
 
 from core.documents import Document, milliseconds
+from core.events import Event
 from core.platform import Model
 from core.used import UsedItem
 from models import Account, Bot, Contact, Rating
@@ -113,3 +114,21 @@ def model_document(model: Model) -> Document:
 def team_document(account: Account) -> Document:
     created = milliseconds(account.created_at)
     return {"id": str(account.id), "name": account.name, "createdAt": created, "updatedAt": created}
+
+
+def event_document(event: Event) -> Document:
+    """An event of the log; `meta` tells the run, and why it gave nothing."""
+    at = milliseconds(event.at)
+    return _without_nulls(
+        {
+            "id": str(event.id),
+            "type": event.type.value,
+            "conversationId": _id(event.conversation_id),
+            "taskId": _id(event.task_id),
+            "botId": _id(event.bot_id),
+            "contactId": _id(event.contact_id),
+            "meta": _without_nulls({"runId": _id(event.run_id), "reason": event.reason}) or None,
+            "createdAt": at,
+            "updatedAt": at,
+        }
+    )

@@ -163,6 +163,19 @@ class Run(Base):
         Index("ix_runs_task", "task_id", "id"),
         Index("ix_runs_active", "task_id", postgresql_where=text("state IN ('pending', 'running')")),
         Index("ix_runs_conversation", "conversation_id", "id"),
+        # What the event log is read off.
+        Index(
+            "ix_runs_begun",
+            "account_id",
+            "started_at",
+            postgresql_where=text("started_at IS NOT NULL AND task_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_runs_ended",
+            "account_id",
+            "finished_at",
+            postgresql_where=text("finished_at IS NOT NULL AND task_id IS NOT NULL"),
+        ),
         Index(
             "ix_runs_pending",
             "queue",

@@ -10,6 +10,7 @@ from api.chatbotkit import (
     channels,
     contacts,
     conversations,
+    events,
     executions,
     messages,
     platform,
@@ -42,6 +43,7 @@ NOUNS = (
     usage,
     platform,
     sessions,
+    events,
 )
 
 

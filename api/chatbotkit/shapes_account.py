@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from api.chatbotkit.shapes import Answer, Instance, Milliseconds
+from api.chatbotkit.shapes import Answer, Instance, Milliseconds, Request, Whole
 
 
 class Kept(Answer):
@@ -48,3 +48,21 @@ class ModelAnswer(Instance):
     maxTokens: int
     maxInputTokens: int
     maxOutputTokens: int
+
+
+class FollowRequest(Request):
+    historyLength: Whole = Field(default=None, description="0 to 1000 events told first, oldest first.")
+
+
+class EventAnswer(Instance):
+    type: Literal[
+        "conversation.create",
+        "task.interact",
+        "task.interact.completed",
+        "task.interact.aborted",
+        "task.interact.skipped",
+    ]
+    conversationId: str | None = None
+    taskId: str | None = None
+    botId: str | None = None
+    contactId: str | None = None

@@ -289,18 +289,5 @@ def test_every_answer_has_the_shape_the_document_tells(client, context, account,
 def _routes():
     from api import chatbotkit
 
-    for noun in (
-        chatbotkit.tasks,
-        chatbotkit.executions,
-        chatbotkit.backfills,
-        chatbotkit.subscriptions,
-        chatbotkit.runs,
-        chatbotkit.conversations,
-        chatbotkit.messages,
-        chatbotkit.bots,
-        chatbotkit.contacts,
-        chatbotkit.usage,
-        chatbotkit.platform,
-        chatbotkit.sessions,
-    ):
+    for noun in chatbotkit.NOUNS:
         yield from noun.router.routes

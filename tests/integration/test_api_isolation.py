@@ -116,6 +116,9 @@ BODIES = {
     ("post", "/api/v1/channel/{channelId}/publish"): {"message": {}},
     ("post", "/api/v1/channel/{channelId}/subscribe"): {},
     ("post", "/api/v1/bot/{botId}/session/create"): {},
+    ("get", "/api/v1/event/log/list"): {},
+    ("get", "/api/v1/event/log/export"): {},
+    ("post", "/api/v1/event/log/subscribe"): {"historyLength": 10},
 }
 OPEN = {("get", "/health/live"), ("get", "/health/ready"), ("get", "/health/work"), ("get", "/metrics")}
 FILTERS = {
