@@ -13,9 +13,10 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.advancing import advance_backfills
+from core.blobs import sweep_blobs
 from core.context import Context
 from core.deliveries import hint_deliveries
-from core.errors import Unavailable
+from core.errors import CrontalkError, Unavailable
 from core.firing import fire, fire_besides_the_crowd
 from core.publisher import QUEUES
 from core.waiting import promote
@@ -24,12 +25,15 @@ from core.work import hint, reap, seconds_to_next_due
 log = structlog.get_logger()
 
 TEND_EVERY = 1.0
+SWEEP_EVERY = 60.0
 HELD = 0.01  # seconds before a due clock that somebody else has locked is asked for again
 
 
 def run(context: Context, stop: threading.Event) -> None:
     """Turns until `stop` is set; a database that is away is waited for."""
     context.publisher.get_ready()
+    sweeper = threading.Thread(target=_sweep, args=(context, stop), name="sweeper", daemon=True)
+    sweeper.start()
     log.info("scheduler_started")
     tended_at = 0.0
     while not stop.is_set():
@@ -44,6 +48,7 @@ def run(context: Context, stop: threading.Event) -> None:
             log.warning("turn_failed", error=type(error).__name__)
             pause = 1.0
         stop.wait(pause)
+    sweeper.join(5)
     log.info("scheduler_stopped")
 
 
@@ -63,3 +68,13 @@ def turn(context: Context) -> float:
     if due_in is None:
         return tick
     return min(tick, max(due_in, 0.0 if fired else HELD))
+
+
+def _sweep(context: Context, stop: threading.Event) -> None:
+    """Clears content away about once a minute, beside the clocks: a slow storage must not make them late."""
+    while not stop.is_set():
+        try:
+            sweep_blobs(context)
+        except (CrontalkError, SQLAlchemyError) as error:
+            log.warning("sweep_failed", error=type(error).__name__)
+        stop.wait(SWEEP_EVERY)
