@@ -88,19 +88,34 @@ def some_knowledge(context: Context, account: uuid.UUID, conversation_id: uuid.U
 TABLES = (
     "INSERT INTO files (id, account_id, name) VALUES (gen_random_uuid(), :account, 'f')",
     "INSERT INTO datasets (id, account_id, store, name) VALUES (gen_random_uuid(), :account, 's', 'files')",
-    "INSERT INTO dataset_files (account_id, dataset_id, file_id, type)"
-    " SELECT f.account_id, d.id, f.id, 'source' FROM files f JOIN datasets d USING (account_id)"
-    " WHERE f.account_id = :account AND d.name = 'files'",
-    "INSERT INTO records (id, account_id, dataset_id, file_id, text)"
-    " SELECT gen_random_uuid(), account_id, dataset_id, file_id, 'r' FROM dataset_files"
-    " WHERE account_id = :account",
+    (
+        "INSERT INTO dataset_files (account_id, dataset_id, file_id, type)"
+        " SELECT f.account_id, d.id, f.id, 'source' FROM files f JOIN datasets d USING (account_id)"
+        " WHERE f.account_id = :account AND d.name = 'files'"
+    ),
+    (
+        "INSERT INTO records (id, account_id, dataset_id, file_id, text)"
+        " SELECT gen_random_uuid(), account_id, dataset_id, file_id, 'r' FROM dataset_files"
+        " WHERE account_id = :account"
+    ),
     "INSERT INTO skillsets (id, account_id, name) VALUES (gen_random_uuid(), :account, 'files')",
-    "INSERT INTO attachments (id, account_id, conversation_id, message_id)"
-    " SELECT gen_random_uuid(), account_id, conversation_id, id FROM messages WHERE account_id = :account LIMIT 1",
-    "INSERT INTO blobs (id, account_id, attachment_id, type, name)"
-    " SELECT gen_random_uuid(), account_id, id, 'text/plain', 'b' FROM attachments WHERE account_id = :account",
-    "INSERT INTO blobs (id, account_id, file_id, type, name)"
-    " SELECT gen_random_uuid(), account_id, id, 'text/plain', 'b' FROM files WHERE account_id = :account",
-    "INSERT INTO blob_tickets (token_sha256, account_id, blob_id, kind, expires_at)"
-    " SELECT sha256(id::text::bytea), account_id, id, 'upload', now() FROM blobs WHERE account_id = :account",
+    (
+        "INSERT INTO attachments (id, account_id, conversation_id, message_id)"
+        " SELECT gen_random_uuid(), account_id, conversation_id, id FROM messages"
+        " WHERE account_id = :account LIMIT 1"
+    ),
+    (
+        "INSERT INTO blobs (id, account_id, attachment_id, type, name)"
+        " SELECT gen_random_uuid(), account_id, id, 'text/plain', 'b' FROM attachments"
+        " WHERE account_id = :account"
+    ),
+    (
+        "INSERT INTO blobs (id, account_id, file_id, type, name)"
+        " SELECT gen_random_uuid(), account_id, id, 'text/plain', 'b' FROM files WHERE account_id = :account"
+    ),
+    (
+        "INSERT INTO blob_tickets (token_sha256, account_id, blob_id, kind, expires_at)"
+        " SELECT sha256(id::text::bytea), account_id, id, 'upload', now() FROM blobs"
+        " WHERE account_id = :account"
+    ),
 )
