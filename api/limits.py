@@ -84,7 +84,7 @@ def _is_file(scope: Scope) -> bool:
     headers = Headers(scope=scope)
     empty = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    return bool(UPLOAD.fullmatch(scope["path"])) and not empty and kind not in {"application/json", ""}
+    return bool(UPLOAD.fullmatch(scope["path"])) and not empty and kind != "application/json"
 
 
 def _refuse_compressed(headers: Headers) -> None:
