@@ -23,6 +23,8 @@ ENV PATH=/opt/crontalk/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     CRONTALK_HOME=/tmp/crontalk
 RUN useradd --system --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin crontalk
+# A volume that is mounted here is born with the directory's owner.
+RUN install --directory --owner=10001 --group=10001 --mode=0700 /var/lib/crontalk/blobs
 COPY --from=build /opt/crontalk /opt/crontalk
 COPY docker/healthcheck.py /opt/crontalk/healthcheck.py
 USER 10001:10001

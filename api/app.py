@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 
-from api import chatbotkit, dashboard, errors, health, metrics
+from api import chatbotkit, dashboard, errors, health, links, metrics
 from api.chatbotkit.stateless import Pool
 from api.headers import StrictAnswers
 from api.limits import RequestLimits
@@ -59,6 +59,7 @@ def make_app(context: Context) -> FastAPI:
         app.include_router(chatbotkit.make_router(), prefix=prefix, include_in_schema=documented)
     app.include_router(health.router)
     app.include_router(metrics.router)
+    app.include_router(links.router, include_in_schema=False)
     app.include_router(_spec(app), include_in_schema=False)
     app.include_router(dashboard.make_router(), include_in_schema=False)
     return app

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from api.dashboard.errors import error_page, wants_page
+from core.blobs import TooLarge
 from core.errors import (
     Conflict,
     Contended,
@@ -35,6 +36,7 @@ log = structlog.get_logger()
 
 # The first class an error is an instance of decides.
 ANSWERS: tuple[tuple[type[CrontalkError], int, str], ...] = (
+    (TooLarge, 413, "CONTENT_TOO_LARGE"),
     (InvalidInput, 400, "BAD_REQUEST"),
     (NotAuthenticated, 401, "NOT_AUTHENTICATED"),
     (NotAuthorized, 403, "NOT_AUTHORIZED"),
@@ -47,7 +49,6 @@ ANSWERS: tuple[tuple[type[CrontalkError], int, str], ...] = (
 CODES = {status: code for _, status, code in ANSWERS} | {
     405: "METHOD_NOT_ALLOWED",
     408: "TIMEOUT",
-    413: "CONTENT_TOO_LARGE",
     415: "UNSUPPORTED_MEDIA_TYPE",
     500: "INTERNAL_SERVER_ERROR",
 }

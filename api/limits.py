@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import Headers
+import re
+
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import answer_to, error_answer
@@ -12,6 +14,11 @@ from core.errors import InvalidInput
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 JSON_BELOW = ("/api/", "/v1/")
 FORM = "application/x-www-form-urlencoded"
+# Where files come in: by link, whatever they are; and in the API, where JSON may hold a small one.
+LINKED = re.compile(r"/upload/[^/]+")
+UPLOAD = re.compile(r"(?:/api)?/v1/(?:conversation/[^/]+/attachment|Attachment/[^/]+|file/[^/]+)/upload")
+UPLOAD_JSON = 6_200_000  # a data URL of 4.5 MB
+STREAMED = "crontalk.streamed"  # in the scope of a request whose body nobody has read yet
 
 
 class _Refused(Exception):
@@ -25,7 +32,8 @@ class _Refused(Exception):
 class RequestLimits:
     """ASGI middleware: bodies up to `max_body` bytes, however they are framed; JSON below the API.
 
-    Below the API an empty body, whatever its type, is handed on as `{}`: the SDKs send both.
+    Below the API an empty body, whatever its type, is handed on as `{}`: the SDKs send both. A file is
+    handed on as it comes, unread: whoever takes it in counts its bytes.
     """
 
     def __init__(self, app: ASGIApp, max_body: int) -> None:
@@ -37,6 +45,10 @@ class RequestLimits:
             await self.app(scope, receive, send)
             return
         try:
+            if _is_file(scope):
+                _refuse_compressed(Headers(scope=scope))
+                await self.app({**scope, STREAMED: True}, receive, _closing_when_refused(send))
+                return
             body = await self._checked_body(scope, receive)
         except _Refused as refusal:
             # What is left of the body is not read, so the connection cannot serve another request.
@@ -52,9 +64,9 @@ class RequestLimits:
 
     async def _checked_body(self, scope: Scope, receive: Receive) -> bytes:
         headers = Headers(scope=scope)
-        if headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
-            raise _Refused(415, "Compressed bodies are not read; send the body as it is.")
-        body = await self._bounded(headers, receive)
+        _refuse_compressed(headers)
+        most = max(self.max_body, UPLOAD_JSON) if UPLOAD.fullmatch(scope["path"]) else self.max_body
+        body = await _bounded(headers, receive, most)
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if scope["path"].startswith(JSON_BELOW):
             if body.strip() and kind != "application/json":
@@ -64,25 +76,53 @@ class RequestLimits:
             raise _Refused(415, f"The body must be a form, with content-type {FORM}.")
         return body
 
-    async def _bounded(self, headers: Headers, receive: Receive) -> bytes:
-        declared = headers.get("content-length", "")
-        if declared.isdigit() and (len(declared) > 18 or int(declared) > self.max_body):
-            raise self._too_large()
-        chunks, size = [], 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise _Refused(400, "The body broke off.")
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            if size > self.max_body:
-                raise self._too_large()
-            chunks.append(chunk)
-            if not message.get("more_body"):
-                return b"".join(chunks)
 
-    def _too_large(self) -> _Refused:
-        return _Refused(413, f"The body is larger than {self.max_body} bytes.")
+def _is_file(scope: Scope) -> bool:
+    """Whether the body is a file, to be streamed: raw or in a form, not JSON and not empty."""
+    if LINKED.fullmatch(scope["path"]):
+        return True
+    headers = Headers(scope=scope)
+    empty = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return bool(UPLOAD.fullmatch(scope["path"])) and not empty and kind != "application/json"
+
+
+def _refuse_compressed(headers: Headers) -> None:
+    if headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
+        raise _Refused(415, "Compressed bodies are not read; send the body as it is.")
+
+
+async def _bounded(headers: Headers, receive: Receive, most: int) -> bytes:
+    declared = headers.get("content-length", "")
+    if declared.isdigit() and (len(declared) > 18 or int(declared) > most):
+        raise _too_large(most)
+    chunks, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Refused(400, "The body broke off.")
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > most:
+            raise _too_large(most)
+        chunks.append(chunk)
+        if not message.get("more_body"):
+            return b"".join(chunks)
+
+
+def _too_large(most: int) -> _Refused:
+    return _Refused(413, f"The body is larger than {most} bytes.")
+
+
+def _closing_when_refused(send: Send) -> Send:
+    """What is left of a refused file is not read, so the connection cannot serve another request."""
+
+    async def forward(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] >= 400:
+            MutableHeaders(scope=message)["Connection"] = "close"
+        await send(message)
+
+    return forward
 
 
 def _with_json_type(scope: Scope) -> Scope:

@@ -18,6 +18,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
+from api.limits import STREAMED
 from core.accounts import Caller
 from core.errors import InvalidInput
 from core.idempotency import WriteKey, begin, finish, let_go, make_key
@@ -125,6 +126,8 @@ async def key_of(request: Request, caller: Caller) -> WriteKey | None:
         return None
     if len(keys) > 1:
         raise InvalidInput(f"A request takes one {HEADER}.")
+    if request.scope.get(STREAMED):
+        raise InvalidInput(f"A file that is streamed takes no {HEADER}: announce it first, in JSON.")
     request.state.said = said = json.loads(await request.body())
     path = request.url.path.removeprefix("/api")
     body = json.dumps(said, sort_keys=True, separators=(",", ":"))

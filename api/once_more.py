@@ -1,11 +1,14 @@
 """Repeats a request whose transaction PostgreSQL ended in favour of another, instead of answering 503.
 
-Only for 40P01, 40001 and 23503: then nothing was stored, and the same transaction may succeed at once.
+Only for 40P01, 40001 and 23503: then nothing was stored, and the same transaction may succeed at once. A file
+that is streamed cannot be read twice, so it is not repeated.
 """
 
 from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.limits import STREAMED
 
 ATTEMPTS = 3
 
@@ -19,6 +22,9 @@ class OnceMore:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
+            return
+        if scope.get(STREAMED):
+            await self.app({**scope, "state": dict(scope.get("state", {}))}, receive, send)
             return
         first: list[Message] = []
         for attempt in range(1, ATTEMPTS + 1):

@@ -10,6 +10,8 @@ from __future__ import annotations
 import secrets
 import uuid
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
@@ -46,6 +48,19 @@ def unseal(session: Session, account_id: uuid.UUID, sealed: bytes, purpose: str)
 
     """
     return _opened(_account_key(session, account_id), sealed, _place(account_id, purpose))
+
+
+def derived_key(session: Session, account_id: uuid.UUID, purpose: str) -> bytes:
+    """A key of its own for one purpose, for what is too large to be sealed in one piece (HKDF, RFC 5869).
+
+    The account's key is random, so it is expanded without an extraction before.
+
+    Raises:
+        KeyUnusable: no installation key, or another one than the account's key was wrapped with.
+
+    """
+    key = _account_key(session, account_id)
+    return HKDFExpand(SHA256(), KEY_BYTES, _place(account_id, purpose).encode()).derive(key)
 
 
 def _account_key(session: Session, account_id: uuid.UUID) -> bytes:

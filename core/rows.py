@@ -16,12 +16,14 @@ from core.context import account_of
 from core.errors import InvalidInput, NotAuthorized, NotFound
 from models import (
     Ability,
+    Attachment,
     Base,
     Bot,
     Contact,
     Conversation,
     Dataset,
     Delivery,
+    File,
     Job,
     Message,
     Rating,
@@ -35,11 +37,13 @@ from models import (
 Owned = TypeVar(
     "Owned",
     Ability,
+    Attachment,
     Bot,
     Contact,
     Conversation,
     Dataset,
     Delivery,
+    File,
     Job,
     Message,
     Rating,

@@ -14,6 +14,8 @@ from core.errors import InvalidInput
 from core.prices import Price
 from core.rates import Rate, parse_rate
 
+S3_PLACE = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([A-Za-z0-9!_.*'()/-]*))?")
+
 
 def _seconds(value: object) -> object:
     """A plain number in the environment is a number of seconds."""
@@ -88,6 +90,14 @@ class Settings(BaseSettings):
     smtp_url: SecretStr | None = None
     mail_from: str | None = Field(default=None, repr=False)
 
+    # Content of files and attachments: a directory, <home>/blobs unless set, or s3://bucket/prefix.
+    blobs: str | None = None
+    s3_endpoint: str | None = None
+    s3_region: str | None = None
+    s3_access_key: SecretStr | None = None
+    s3_secret_key: SecretStr | None = None
+    max_file: int = Field(default=25 * 1024 * 1024, ge=1024, le=10 * 1024**3)
+
     # Doors.
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65_535)
@@ -130,6 +140,20 @@ class Settings(BaseSettings):
             return None
         MailServer.parse(url.get_secret_value())
         return url
+
+    @field_validator("blobs")
+    @classmethod
+    def _usable_place(cls, place: str | None) -> str | None:
+        if place and "://" in place and not re.fullmatch(S3_PLACE, place):
+            raise ValueError("must be a directory or s3://bucket/prefix")
+        return place or None
+
+    @field_validator("s3_endpoint")
+    @classmethod
+    def _usable_endpoint(cls, url: str | None) -> str | None:
+        if url and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]_-]+/?", url):
+            raise ValueError("must be an http or https address without a path")
+        return url.rstrip("/") if url else None
 
     @field_validator("mail_from")
     @classmethod

@@ -7,6 +7,16 @@ from models.contacts import Contact, Rating
 from models.conversations import MAX_TEXT_BYTES, Conversation, ConversationStatus, Message, MessageType
 from models.deliveries import Channel, Delivery, DeliveryState, Event, Subscription, SubscriptionState
 from models.doors import IdempotencyKey, SessionToken
+from models.files import (
+    Attachment,
+    Blob,
+    BlobLeftover,
+    BlobState,
+    BlobTicket,
+    DatasetFile,
+    File,
+    TicketKind,
+)
 from models.jobs import DUE_STATES, UNFINISHED, Job, JobKind, JobState
 from models.knowledge import Ability, Dataset, Record, Skillset, Visibility
 from models.runs import ACTIVE, OPEN, ErrorClass, Reason, Run, RunState, RunStep, Trigger
@@ -32,7 +42,12 @@ __all__ = [
     "Account",
     "Action",
     "ApiToken",
+    "Attachment",
     "Base",
+    "Blob",
+    "BlobLeftover",
+    "BlobState",
+    "BlobTicket",
     "Bot",
     "CatchUp",
     "Channel",
@@ -41,10 +56,12 @@ __all__ = [
     "ConversationMode",
     "ConversationStatus",
     "Dataset",
+    "DatasetFile",
     "Delivery",
     "DeliveryState",
     "ErrorClass",
     "Event",
+    "File",
     "IdempotencyKey",
     "Job",
     "JobKind",
@@ -67,6 +84,7 @@ __all__ = [
     "TaskClock",
     "TaskState",
     "TaskUsageDay",
+    "TicketKind",
     "Trigger",
     "UsageDay",
     "Visibility",

@@ -7,8 +7,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import (
+    CheckConstraint,
+    Computed,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, content, created_column, id_column, meta_column, one_of
@@ -40,24 +48,37 @@ class Dataset(Base):
 
 
 class Record(Base):
-    """A piece of text of a dataset."""
+    """A piece of text of a dataset; with a file, one that a synchronisation made of it."""
 
     __tablename__ = "records"
+    __mapper_args__ = {"eager_defaults": False}  # noqa: RUF012 (SQLAlchemy's own protocol; `search` is not read back)
     __table_args__ = (
         UniqueConstraint("account_id", "id"),
         ForeignKeyConstraint(
             ["account_id", "dataset_id"], ["datasets.account_id", "datasets.id"], ondelete="CASCADE"
         ),
+        ForeignKeyConstraint(
+            ["account_id", "file_id"], ["files.account_id", "files.id"], ondelete="SET NULL (file_id)"
+        ),
         Index("ix_records_dataset", "dataset_id", "id"),
+        Index("ix_records_file", "file_id", "dataset_id", postgresql_where=text("file_id IS NOT NULL")),
+        Index("ix_records_search", "search", postgresql_using="gin"),
         CheckConstraint("octet_length(text) <= 262144", name="text_size"),
     )
 
     id: Mapped[uuid.UUID] = id_column()
     account_id: Mapped[uuid.UUID]
     dataset_id: Mapped[uuid.UUID]
+    file_id: Mapped[uuid.UUID | None]
     text: Mapped[str] = content(nullable=False)
     source: Mapped[str | None] = content()
     meta: Mapped[dict[str, Any]] = meta_column()
+    search: Mapped[str] = mapped_column(
+        TSVECTOR,
+        Computed("to_tsvector('simple', left(text, 100000))", persisted=True),
+        deferred=True,
+        info={"content": True},
+    )
     created_at: Mapped[datetime] = created_column()
     updated_at: Mapped[datetime] = created_column()
 
@@ -73,6 +94,7 @@ class Skillset(Base):
     name: Mapped[str | None] = content()
     description: Mapped[str | None] = content()
     alias: Mapped[str | None] = content()
+    blueprint_id: Mapped[str | None] = content()
     visibility: Mapped[str] = mapped_column(server_default=Visibility.PRIVATE)
     enabled: Mapped[bool] = mapped_column(server_default="true")
     meta: Mapped[dict[str, Any]] = meta_column()

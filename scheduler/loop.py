@@ -13,9 +13,10 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.advancing import advance_backfills
+from core.blobs import sweep_blobs
 from core.context import Context
 from core.deliveries import hint_deliveries
-from core.errors import Unavailable
+from core.errors import CrontalkError, Unavailable
 from core.expiring import expire_conversations
 from core.firing import fire, fire_besides_the_crowd
 from core.idempotency import sweep_keys
@@ -34,8 +35,10 @@ HELD = 0.01  # seconds before a due clock that somebody else has locked is asked
 def run(context: Context, stop: threading.Event) -> None:
     """Turns until `stop` is set; a database that is away is waited for."""
     context.publisher.get_ready()
+    sweeper = threading.Thread(target=_sweep, args=(context, stop), name="sweeper", daemon=True)
+    sweeper.start()
     log.info("scheduler_started")
-    tended_at = swept_at = 0.0
+    tended_at = 0.0
     while not stop.is_set():
         try:
             if time.monotonic() - tended_at >= TEND_EVERY:
@@ -44,15 +47,12 @@ def run(context: Context, stop: threading.Event) -> None:
                 fire_besides_the_crowd(context)
                 expire_conversations(context)
                 tended_at = time.monotonic()
-            if time.monotonic() - swept_at >= SWEEP_EVERY:
-                sweep_keys(context)
-                sweep_session_tokens(context)
-                swept_at = time.monotonic()
             pause = turn(context)
         except (Unavailable, SQLAlchemyError) as error:
             log.warning("turn_failed", error=type(error).__name__)
             pause = 1.0
         stop.wait(pause)
+    sweeper.join(5)
     log.info("scheduler_stopped")
 
 
@@ -72,3 +72,15 @@ def turn(context: Context) -> float:
     if due_in is None:
         return tick
     return min(tick, max(due_in, 0.0 if fired else HELD))
+
+
+def _sweep(context: Context, stop: threading.Event) -> None:
+    """Clears away what nobody needs, about once a minute, beside the clocks: slow storage makes none late."""
+    while not stop.is_set():
+        try:
+            sweep_keys(context)
+            sweep_session_tokens(context)
+            sweep_blobs(context)
+        except (CrontalkError, SQLAlchemyError) as error:
+            log.warning("sweep_failed", error=type(error).__name__)
+        stop.wait(SWEEP_EVERY)

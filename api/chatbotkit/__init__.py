@@ -5,17 +5,21 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends
 
 from api.chatbotkit import (
+    attachments,
     backfills,
     bots,
     channels,
     contacts,
     conversations,
+    datasets,
     events,
     executions,
+    files,
     messages,
     platform,
     runs,
     sessions,
+    skillsets,
     stateless,
     subscriptions,
     task_events,
@@ -44,6 +48,10 @@ NOUNS = (
     platform,
     sessions,
     events,
+    attachments,
+    files,
+    datasets,
+    skillsets,
 )
 
 

@@ -17,6 +17,7 @@ from api.chatbotkit.answers import CSV, JSON, JSONL, answers_in, event_line, for
 from api.chatbotkit.lists import ListPart, as_export, as_list, each, listed, page_of, pages
 from api.chatbotkit.shapes_account import EventAnswer, FollowRequest
 from api.errors import UNFORESEEN, answer_to
+from api.once import Route
 from core.accounts import Caller
 from core.context import Context
 from core.documents_objects import event_document
@@ -25,7 +26,7 @@ from core.events import Event, Following, follow, list_events, news
 
 log = structlog.get_logger()
 
-router = APIRouter(prefix="/event/log", tags=["event"])
+router = APIRouter(prefix="/event/log", tags=["event"], route_class=Route)
 
 POLL = 1.0
 # A space without a line's end: both SDKs read on (contract section 1.5). The token is looked at as often.

@@ -16,7 +16,7 @@ from tests.factories import A_KEY, an_account
 
 
 @pytest.fixture(scope="session")
-def settings(database_url: str, redis_url: str) -> Settings:
+def settings(database_url: str, redis_url: str, tmp_path_factory) -> Settings:
     return Settings(
         database_url=database_url,
         redis_url=redis_url,
@@ -25,6 +25,7 @@ def settings(database_url: str, redis_url: str) -> Settings:
         grace=timedelta(seconds=2),
         key=A_KEY,
         outbound_allow="127.0.0.1",
+        blobs=str(tmp_path_factory.mktemp("blobs")),
     )
 
 

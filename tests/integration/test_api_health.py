@@ -15,7 +15,7 @@ from core.firing import fire
 from core.turns import carry_out
 from tests.api import World, a_client, a_secret, a_signed_in_browser
 from tests.factories import a_bot, a_due_task, a_pending_run, execute, one
-from tests.integration.test_api_isolation import BODIES, ids_of
+from tests.integration.test_api_isolation import BODIES, BYTES, ids_of
 
 AWAY = "postgresql://crontalk@127.0.0.1:1/nowhere"
 MARKER = "geheim4711"
@@ -258,7 +258,7 @@ def test_the_openapi_document_is_served_and_tells_security_shapes_and_errors(nob
     document = nobody.get("/api/v1/spec").json()
     assert document == nobody.get("/openapi.json").json() == nobody.get("/v1/spec").json()
     assert document["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
-    for method, path in BODIES:
+    for method, path in BODIES.keys() - BYTES:
         operation = document["paths"][path][method]
         assert operation["security"] == [{"HTTPBearer": []}]
         assert operation["responses"].keys() >= {"200", "400", "401", "403", "429", "503"}

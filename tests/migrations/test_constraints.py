@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from core.database import violated
 from models import Base
+from tests.knowledge import TABLES as FILE_ROWS
 from tests.servers import at_database
 
 TABLES = Base.metadata.tables
@@ -42,6 +43,14 @@ def column_of(link: ForeignKeyConstraint) -> str:
 
 def primary_key(link: ForeignKeyConstraint) -> str:
     return ", ".join(column.name for column in link.table.primary_key)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def files_too(two_accounts):
+    with two_accounts.engine.begin() as connection:
+        for account in connection.execute(text("SELECT id FROM accounts")).scalars().all():
+            for statement in FILE_ROWS:
+                connection.execute(text(statement), {"account": account})
 
 
 # A message is pointed at by its id alone, which spares each an index; the verb compares accounts.

@@ -1,0 +1,80 @@
+"""Files: contract section 6."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from sqlalchemy.orm import Session
+
+from api.auth import Tenant, context_of
+from api.chatbotkit.answers import answer, returns
+from api.chatbotkit.lists import ListPart, as_list, listed, pages
+from api.chatbotkit.shapes import Identified
+from api.chatbotkit.shapes_files import FileAnswer, FileRequest, Link, Uploaded
+from api.chatbotkit.uploads import BODY, Uploader, take_in
+from api.links import link_to
+from api.once import Route
+from core import dataset_files, files
+from core.documents import Document
+from core.documents_files import file_document
+from models import File
+
+router = APIRouter(prefix="/file", tags=["file"], route_class=Route)
+
+
+@router.post("/create", responses=returns(Identified))
+def create_file(session: Tenant, body: FileRequest) -> JSONResponse:
+    """A new file; its content is uploaded afterwards."""
+    return answer({"id": str(files.create_file(session, **body.given(files.FIELDS)).id)})
+
+
+@router.get("/list", responses=pages(FileAnswer))
+@as_list
+def list_files(part: ListPart) -> Response:
+    """The account's files, newest first."""
+    return listed(part, files.list_files, show_files)
+
+
+@router.get("/{fileId}/fetch", responses=returns(FileAnswer))
+def fetch_file(session: Tenant, fileId: str) -> JSONResponse:
+    return answer(file_document(*files.get_file(session, fileId)))
+
+
+@router.post("/{fileId}/update", responses=returns(Identified))
+def update_file(session: Tenant, fileId: str, body: FileRequest) -> JSONResponse:
+    """Changes the fields that are sent; null clears, meta is merged."""
+    return answer({"id": str(files.update_file(session, fileId, **body.given(files.FIELDS)).id)})
+
+
+@router.post("/{fileId}/delete", responses=returns(Identified))
+def delete_file(session: Tenant, fileId: str) -> JSONResponse:
+    """Removes the file and its content; records made of it stay."""
+    return answer({"id": str(files.delete_file(session, fileId))})
+
+
+@router.post("/{fileId}/upload", responses=returns(Uploaded), openapi_extra=BODY)
+async def upload_file(request: Request, caller: Uploader, fileId: str) -> JSONResponse:
+    """Takes new content in, or answers where its bytes are to be sent."""
+    return answer(
+        await take_in(request, caller, lambda session, told: files.start_file_content(session, fileId, told))
+    )
+
+
+@router.get("/{fileId}/download", responses=returns(Link))
+def download_file(request: Request, session: Tenant, fileId: str) -> JSONResponse:
+    """A link to the bytes that works once."""
+    return answer({"url": link_to(request, "download", files.download_ticket(session, fileId))})
+
+
+@router.post("/{fileId}/sync", responses=returns(Identified))
+def sync_file(request: Request, caller: Uploader, fileId: str) -> JSONResponse:
+    """Makes the file's records anew, in every dataset it is attached to."""
+    return answer({"id": str(dataset_files.sync_file(context_of(request), caller.account_id, fileId))})
+
+
+def show_files(session: Session, found: Sequence[File]) -> list[Document]:
+    """Files with what is known of their content, for a list."""
+    contents = files.contents_of(session, [file.id for file in found])
+    return [file_document(file, contents.get(file.id)) for file in found]

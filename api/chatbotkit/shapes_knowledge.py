@@ -1,0 +1,135 @@
+"""Shapes of datasets, records, skillsets and abilities (contract section 6)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import AliasChoices, Field, StrictBool, StrictStr
+
+from api.chatbotkit.shapes import Answer, Identified, Instance, Money, Request, Text, Whole
+
+Meta = dict[str, Any] | None
+Visible = Literal["private", "protected", "public"]
+VISIBILITY = "private, protected or public."
+
+
+class DatasetRequest(Request):
+    name: Text = None
+    description: Text = None
+    alias: Text = None
+    blueprintId: Text = None
+    store: Text = Field(default=None, description="Kept as it is given; only at creation.")
+    reranker: Text = None
+    recordMaxTokens: Whole = Field(default=None, description="How long a record made of a file may be.")
+    searchMinScore: Money = Field(default=None, description="From 0 to 1.")
+    searchMaxRecords: Whole = Field(default=None, description="1 to 100; 10 unless told.")
+    searchMaxTokens: Whole = Field(default=None, description="What a search may come to in all.")
+    matchInstruction: Text = None
+    mismatchInstruction: Text = None
+    separators: Text = Field(
+        default=None,
+        description=r"Where files are cut, by commas; `\n` and `\t` may be written. Blank lines.",
+    )
+    visibility: Text = Field(default=None, description=VISIBILITY)
+    meta: Meta = None
+
+
+class DatasetAnswer(Instance):
+    alias: str | None = None
+    blueprintId: str | None = None
+    store: str
+    reranker: str | None = None
+    recordMaxTokens: int | None = None
+    searchMinScore: float | None = None
+    searchMaxRecords: int | None = None
+    searchMaxTokens: int | None = None
+    matchInstruction: str | None = None
+    mismatchInstruction: str | None = None
+    separators: str | None = None
+    visibility: Visible
+
+
+class RecordRequest(Request):
+    text: Text = None
+    source: Text = None
+    meta: Meta = None
+
+
+class RecordAnswer(Instance):
+    text: str
+    source: str | None = None
+    fileId: str | None = Field(default=None, description="The file it was made of.")
+
+
+class SearchRequest(Request):
+    search: StrictStr
+    filter: dict[str, Any] | None = Field(
+        default=None, description="{key: value} or {key: {$eq, $ne, $gt, $gte, $lt, $lte: value}} over meta."
+    )
+
+
+class MatchAnswer(Identified):
+    text: str
+    source: str | None = None
+    meta: dict[str, Any] | None = None
+    score: float = Field(description="From 0 to 1.")
+
+
+class SearchAnswer(Identified):
+    records: list[MatchAnswer]
+
+
+class AttachRequest(Request):
+    type: Text = Field(default=None, description="source.")
+
+
+class DetachRequest(Request):
+    deleteRecords: StrictBool | None = Field(default=None, description="Also the records made of it.")
+
+
+class SkillsetRequest(Request):
+    name: Text = None
+    description: Text = None
+    alias: Text = None
+    blueprintId: Text = None
+    visibility: Text = Field(default=None, description=VISIBILITY)
+    state: Text = Field(default=None, description="enabled or disabled.")
+    meta: Meta = None
+
+
+class SkillsetAnswer(Instance):
+    alias: str | None = None
+    blueprintId: str | None = None
+    visibility: Visible
+    state: Literal["enabled", "disabled"]
+
+
+class AbilityRequest(Request):
+    name: Text = None
+    description: Text = None
+    instruction: Text = None
+    secretId: Text = Field(default=None, validation_alias=AliasChoices("secretId", "linkedSecretId"))
+    fileId: Text = Field(default=None, validation_alias=AliasChoices("fileId", "linkedFileId"))
+    botId: Text = Field(default=None, validation_alias=AliasChoices("botId", "linkedBotId"))
+    spaceId: Text = Field(default=None, validation_alias=AliasChoices("spaceId", "linkedSpaceId"))
+    blueprintId: Text = None
+    meta: Meta = None
+
+
+class AbilityAnswer(Answer):
+    id: str
+    name: str
+    description: str
+    instruction: str
+    secretId: str | None = None
+    fileId: str | None = None
+    botId: str | None = None
+    spaceId: str | None = None
+    blueprintId: str | None = None
+    linkedSecretId: str | None = None
+    linkedFileId: str | None = None
+    linkedBotId: str | None = None
+    linkedSpaceId: str | None = None
+    meta: dict[str, Any] | None = None
+    createdAt: int
+    updatedAt: int
