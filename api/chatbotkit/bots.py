@@ -18,6 +18,7 @@ router = APIRouter(prefix="/bot", tags=["bot"], route_class=Route)
 
 @router.post("/create", responses=returns(Identified))
 def create_bot(session: Tenant, body: BotRequest) -> JSONResponse:
+    """A new bot."""
     return answer({"id": str(bots.create_bot(session, **body.model_dump()).id)})
 
 
@@ -30,4 +31,5 @@ def list_bots(part: ListPart) -> Response:
 
 @router.get("/{botId}/fetch", responses=returns(BotAnswer))
 def fetch_bot(session: Tenant, botId: str) -> JSONResponse:
+    """A bot."""
     return answer(bot_document(bots.get_bot(session, botId)))

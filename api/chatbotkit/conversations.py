@@ -36,6 +36,7 @@ def list_conversations(
 
 @router.get("/{conversationId}/fetch", responses=returns(ConversationAnswer))
 def fetch_conversation(session: Tenant, conversationId: str) -> JSONResponse:
+    """A conversation, without its messages."""
     return answer(conversation_document(conversations.get_conversation(session, conversationId)))
 
 
