@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -31,12 +32,16 @@ DESCRIPTION = (
 
 
 class _App(FastAPI):
-    """Makes its document once, exact."""
+    """Makes its document once, exact, whoever asks at once."""
+
+    exact: dict[str, Any] | None = None
+    making = threading.Lock()
 
     def openapi(self) -> dict[str, Any]:
-        if self.openapi_schema is None:
-            self.openapi_schema = make_exact(super().openapi(), _endpoints(self), chatbotkit.PREFIXES[0])
-        return self.openapi_schema
+        with self.making:
+            if self.exact is None:
+                self.exact = make_exact(super().openapi(), _endpoints(self), chatbotkit.PREFIXES[0])
+        return self.exact
 
 
 def _endpoints(app: FastAPI) -> dict[tuple[str, str], Callable[..., Any]]:

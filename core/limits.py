@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from core.rates import Rate
-from core.valkey import LIVE, Absence, database_of
+from core.valkey import Absence, second_database
 
 PATIENCE = 0.5  # seconds that a request waits for the counter
 # Microseconds since 1970 fit a double, but not Lua's own way to write one.
@@ -66,7 +66,7 @@ class RateLimits:
     """The counters, shared by all processes on one Valkey. Without an address nothing is counted."""
 
     def __init__(self, redis_url: str | None) -> None:
-        self._client = _make_client(database_of(redis_url, LIVE)) if redis_url else None
+        self._client = _make_client(second_database(redis_url)) if redis_url else None
         self._take = self._client.register_script(TAKE) if self._client else None
         self._absence = Absence("rates_not_counted")
 

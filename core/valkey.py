@@ -1,6 +1,7 @@
 """The Valkey beside the database: it holds no truth, and nothing waits for it.
 
-Database 0 is the broker's; database 1 holds live channels and rate limits, all of which may vanish.
+The broker's database is the one that is configured; the next one holds live channels and rate limits, all of
+which may vanish.
 """
 
 from __future__ import annotations
@@ -13,18 +14,19 @@ import structlog
 
 log = structlog.get_logger()
 
-LIVE = 1
 AWAY = 2.0  # seconds for which a server that did not answer is not asked again
-PATIENCE = {"socket_timeout": 2, "socket_connect_timeout": 1}
+PATIENCE: dict[str, Any] = {"socket_timeout": 2, "socket_connect_timeout": 1}
 
 
-def database_of(redis_url: str, number: int) -> str:
-    """The same server's database `number`, by socket or by host."""
+def second_database(redis_url: str) -> str:
+    """The database after the broker's on the same server, by socket or by host."""
     parts = urlsplit(redis_url)
     if parts.scheme == "unix":
-        query = [(key, value) for key, value in parse_qsl(parts.query) if key != "db"]
-        return f"unix://{parts.netloc}{parts.path}?{urlencode([*query, ('db', str(number))], safe='/')}"
-    return urlunsplit(parts._replace(path=f"/{number}"))
+        query = dict(parse_qsl(parts.query))
+        query["db"] = str(int(query.get("db", "0")) + 1)
+        return f"unix://{parts.netloc}{parts.path}?{urlencode(query, safe='/')}"
+    number = int(parts.path.strip("/") or "0")
+    return urlunsplit(parts._replace(path=f"/{number + 1}"))
 
 
 class Absence:
