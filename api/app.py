@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
@@ -11,15 +12,16 @@ import anyio.to_thread
 import structlog
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.middleware import Middleware
 
-from api import chatbotkit, dashboard, errors, health, links, metrics
+from api import chatbotkit, dashboard, docs, errors, health, links, metrics
 from api.chatbotkit.stateless import Pool
 from api.headers import StrictAnswers
 from api.limits import RequestLimits
 from api.live import Ears
 from api.once_more import OnceMore
+from api.openapi import make_exact
 from api.pace import make_doorkeeper
 from core.context import Context
 
@@ -31,9 +33,31 @@ DESCRIPTION = (
 )
 
 
+class _App(FastAPI):
+    """Makes its document once, exact, whoever asks at once."""
+
+    exact: dict[str, Any] | None = None
+    making = threading.Lock()
+
+    def openapi(self) -> dict[str, Any]:
+        with self.making:
+            if self.exact is None:
+                self.exact = make_exact(super().openapi(), _endpoints(self), chatbotkit.PREFIXES[0])
+        return self.exact
+
+
+def _endpoints(app: FastAPI) -> dict[tuple[str, str], Callable[..., Any]]:
+    found = {}
+    for route in iter_route_contexts(app.routes):
+        for method in route.methods or ():
+            if route.path and route.endpoint:
+                found[method.lower(), route.path] = route.endpoint
+    return found
+
+
 def make_app(context: Context) -> FastAPI:
     """The API on a context, which is closed when the app ends."""
-    app = FastAPI(
+    app = _App(
         title="Crontalk",
         version=version("crontalk"),
         description=DESCRIPTION,
@@ -61,6 +85,7 @@ def make_app(context: Context) -> FastAPI:
     app.include_router(metrics.router)
     app.include_router(links.router, include_in_schema=False)
     app.include_router(_spec(app), include_in_schema=False)
+    app.include_router(docs.router, include_in_schema=False)
     app.include_router(dashboard.make_router(), include_in_schema=False)
     return app
 
@@ -74,8 +99,7 @@ def _spec(app: FastAPI) -> APIRouter:
     router = APIRouter()
 
     async def spec() -> JSONResponse:
-        document: dict[str, Any] = app.openapi()
-        return JSONResponse(document)
+        return JSONResponse(app.openapi())
 
     for path in ("/openapi.json", *(f"{prefix}/spec" for prefix in chatbotkit.PREFIXES)):
         router.add_api_route(path, spec, methods=["GET"])

@@ -6,22 +6,39 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 
 from api.auth import context_of
 from core import reports
 from core.errors import Unavailable
 
 router = APIRouter(prefix="/health", tags=["health"])
-NOT_NOW: dict[int | str, dict[str, Any]] = {503: {"description": "Not now; the answer says why."}}
 
 
-@router.get("/live")
+class Health(BaseModel):
+    status: str = Field(description="live, ready, unavailable, working or stuck.")
+    reason: str | None = Field(default=None, description="database or schema, where it is unavailable.")
+
+
+class WorkHealth(Health):
+    waiting: int | None = Field(default=None, description="Due runs that nobody has claimed.")
+    oldestSeconds: float | None = None  # noqa: N815 (the wire's own spelling)
+    schedulerLagSeconds: float | None = None  # noqa: N815
+    polled: int | None = Field(default=None, description="Runs the poll worker took in five minutes.")
+
+
+def _answers(shape: type[Health], *, always: bool = False) -> dict[int | str, dict[str, Any]]:
+    well: dict[int | str, dict[str, Any]] = {200: {"model": shape, "description": "It is well."}}
+    return well if always else {**well, 503: {"model": shape, "description": "Not now; it says why."}}
+
+
+@router.get("/live", responses=_answers(Health, always=True))
 async def live() -> JSONResponse:
     """The process answers. Asks nobody, and waits for no thread."""
     return JSONResponse({"status": "live"})
 
 
-@router.get("/ready", responses=NOT_NOW)
+@router.get("/ready", responses=_answers(Health))
 def ready(request: Request) -> JSONResponse:
     """The database answers and stands at the schema of this code."""
     try:
@@ -33,7 +50,7 @@ def ready(request: Request) -> JSONResponse:
     return JSONResponse({"status": "ready"})
 
 
-@router.get("/work", responses=NOT_NOW)
+@router.get("/work", responses=_answers(WorkHealth))
 def work(request: Request) -> JSONResponse:
     """Due work is taken up: 503 once a due run or clock has waited for 30 seconds.
 

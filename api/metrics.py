@@ -9,6 +9,7 @@ import ipaddress
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -18,6 +19,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from api.auth import Credentials, caller_of, context_of
+from api.errors import ErrorAnswer
 from core import reports
 from core.context import Context
 from core.errors import NotAuthenticated
@@ -30,7 +32,15 @@ REASONS = ("overlap", "no_bot", "late", "outside_window")
 CLASSES = frozenset({"", *REASONS, *ErrorClass})
 
 
-@router.get("/metrics", response_class=Response)
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "All figures.", "content": {"text/plain": {"schema": {"type": "string"}}}},
+    401: {"model": ErrorAnswer, "description": "No valid token, where one is needed."},
+    403: {"model": ErrorAnswer, "description": "A token that may not read."},
+    503: {"model": ErrorAnswer, "description": "The database is away."},
+}
+
+
+@router.get("/metrics", response_class=Response, responses=ANSWERS)
 def metrics(request: Request, credentials: Credentials) -> Response:
     """Prometheus text. Open where the API listens on loopback alone; beyond it a token that may read."""
     context = context_of(request)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 from fastapi.responses import JSONResponse
 
-from api.errors import CODES, ErrorAnswer
+from api.errors import ErrorAnswer
 from api.once import Rebuild
 from core.errors import InvalidInput
 
@@ -33,18 +33,18 @@ SAID = {
     401: "No valid token.",
     403: "Another account's, or out of the token's scope.",
     404: "There is no such thing.",
-    405: "The address takes another method.",
     408: "It took too long; what was stored stays, and the work goes on.",
     409: "Not in this state.",
     413: "Too large.",
     415: "Not JSON.",
-    422: "The work was done and failed; what was stored stays.",
+    422: "The Idempotency-Key was used for another request; or the work was done and failed.",
     429: "Too fast or too much; come back after Retry-After.",
     500: "A fault of ours.",
     503: "Come back after Retry-After; nothing was stored.",
 }
+# What FastAPI is told; api/openapi.py says which of them an operation has.
 ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorAnswer, "description": SAID[status]} for status in sorted(CODES) if status in SAID
+    status: {"model": ErrorAnswer, "description": words} for status, words in SAID.items()
 }
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -63,6 +63,16 @@ def takes_session_tokens(endpoint: Endpoint) -> Endpoint:
     """Declares that the token of a session opens an endpoint, for the session's own conversation."""
     endpoint.takes_session_tokens = True  # type: ignore[attr-defined]
     return endpoint
+
+
+def also_answers(*statuses: int) -> Callable[[Endpoint], Endpoint]:
+    """Declares the statuses an endpoint may answer beside those that follow from its method and its ids."""
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        endpoint.also_answers = frozenset(statuses)  # type: ignore[attr-defined]
+        return endpoint
+
+    return mark
 
 
 def replays(rebuild: Rebuild) -> Callable[[Endpoint], Endpoint]:

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, Response
 from sqlalchemy.orm import Session
 
 from api.auth import Tenant
-from api.chatbotkit.answers import answer, returns
+from api.chatbotkit.answers import also_answers, answer, returns
 from api.chatbotkit.lists import ListPart, as_list, each, listed, pages
 from api.chatbotkit.shapes import BackfillAnswer, BackfillPlan, BackfillRequest, Identified
 from api.once import Route
@@ -23,6 +23,7 @@ router = APIRouter(tags=["backfill"], route_class=Route)
 
 
 @router.post("/task/{taskId}/backfill/create", responses=returns(BackfillPlan))
+@also_answers(409)
 def create_backfill(session: Tenant, taskId: str, body: BackfillRequest) -> JSONResponse:
     """Runs the occurrences of a past range, oldest first, in new conversations.
 
@@ -63,18 +64,21 @@ def fetch_backfill(session: Tenant, backfillId: str) -> JSONResponse:
 
 
 @router.post("/backfill/{backfillId}/pause", responses=returns(Identified))
+@also_answers(409)
 def pause_backfill(session: Tenant, backfillId: str) -> JSONResponse:
     """Begins no further run; those under way go on. 409 when it has ended."""
     return answer({"id": str(backfills.pause_backfill(session, backfillId).id)})
 
 
 @router.post("/backfill/{backfillId}/resume", responses=returns(Identified))
+@also_answers(409)
 def resume_backfill(session: Tenant, backfillId: str) -> JSONResponse:
     """Goes on after the last occurrence dealt with. 409 when it has ended."""
     return answer({"id": str(backfills.resume_backfill(session, backfillId).id)})
 
 
 @router.post("/backfill/{backfillId}/cancel", responses=returns(Identified))
+@also_answers(409)
 def cancel_backfill(session: Tenant, backfillId: str) -> JSONResponse:
     """Ends it with its runs that wait or work. 409 when it has ended otherwise."""
     return answer({"id": str(backfills.cancel_backfill(session, backfillId).id)})

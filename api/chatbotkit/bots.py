@@ -43,6 +43,7 @@ VERB_NAMES = {
 
 @router.post("/create", responses=returns(Identified))
 def create_bot(session: Tenant, body: BotRequest) -> JSONResponse:
+    """A new bot."""
     return answer({"id": str(bots.create_bot(session, **body.given(VERB_NAMES)).id)})
 
 
@@ -55,6 +56,7 @@ def list_bots(part: ListPart) -> Response:
 
 @router.get("/{botId}/fetch", responses=returns(BotAnswer))
 def fetch_bot(session: Tenant, botId: str) -> JSONResponse:
+    """A bot."""
     return answer(bot_document(bots.get_bot(session, botId)))
 
 

@@ -115,6 +115,7 @@ def export_conversations(part: ListPart, filters: Filters) -> Response:
 
 @router.get("/{conversationId}/fetch", responses=returns(ConversationAnswer))
 def fetch_conversation(session: Tenant, conversationId: str) -> JSONResponse:
+    """A conversation, without its messages."""
     return answer(conversation_document(conversations.get_conversation(session, conversationId)))
 
 

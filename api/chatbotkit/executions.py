@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, Response
 from sqlalchemy.orm import Session
 
 from api.auth import Tenant
-from api.chatbotkit.answers import answer, returns
+from api.chatbotkit.answers import also_answers, answer, returns
 from api.chatbotkit.lists import ListPart, as_list, each, listed, pages
 from api.chatbotkit.shapes import CancelledExecution, ExecutionAnswer
 from api.once import Route
@@ -49,6 +49,7 @@ def list_executions(
 
 
 @router.post("/{executionId}/cancel", responses=returns(CancelledExecution))
+@also_answers(409)
 def cancel_execution(session: Tenant, taskId: str, executionId: str) -> JSONResponse:
     """Ends the execution if it waits or works; 409 when it has ended otherwise."""
     task, _ = get_task(session, taskId)

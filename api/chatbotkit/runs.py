@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
 
 from api.auth import Tenant
-from api.chatbotkit.answers import answer, returns
+from api.chatbotkit.answers import also_answers, answer, returns
 from api.chatbotkit.lists import ListPart, alternatives, as_list, each, listed, pages
 from api.chatbotkit.shapes import Identified, RunAnswer
 from api.once import Route
@@ -38,6 +38,7 @@ def fetch_run(session: Tenant, runId: str) -> JSONResponse:
 
 
 @router.post("/{runId}/cancel", responses=returns(Identified))
+@also_answers(409)
 def cancel_run(session: Tenant, runId: str) -> JSONResponse:
     """Ends a run that waits or works; 409 when it has ended otherwise."""
     return answer({"id": str(runs.cancel_run(session, runId).id)})

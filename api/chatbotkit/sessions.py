@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 
 from api.auth import Tenant
-from api.chatbotkit.answers import answer, replays, returns
+from api.chatbotkit.answers import also_answers, answer, replays, returns
 from api.chatbotkit.shapes_sessions import (
     BotSessionAnswer,
     BotSessionRequest,
@@ -67,6 +67,7 @@ def _said(messages: list[dict[str, Any]] | None) -> dict[str, Any]:
 
 
 @router.post("/conversation/{conversationId}/session/create", responses=returns(SessionAnswer))
+@also_answers(409)
 @replays(_told_again)
 def create_session(
     session: Tenant, request: Request, conversationId: str, body: SessionRequest
@@ -76,6 +77,7 @@ def create_session(
 
 
 @router.post("/bot/{botId}/session/create", responses=returns(BotSessionAnswer))
+@also_answers(409)
 @replays(_told_again)
 def create_bot_session(
     session: Tenant, request: Request, botId: str, body: BotSessionRequest

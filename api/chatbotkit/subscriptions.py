@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, Response
 from sqlalchemy.orm import Session
 
 from api.auth import Tenant
-from api.chatbotkit.answers import answer, replays, returns
+from api.chatbotkit.answers import also_answers, answer, replays, returns
 from api.chatbotkit.lists import ListPart, as_list, each, listed, page_of, pages
 from api.chatbotkit.shapes import (
     DeliveryAnswer,
@@ -41,6 +41,7 @@ def _created(subscription_id: str, secret: str | None) -> dict[str, str]:
 
 
 @router.post("/subscription/create", responses=returns(Subscribed))
+@also_answers(409)
 @replays(_created_before)
 def create_subscription(session: Tenant, taskId: str, body: SubscriptionRequest) -> JSONResponse:
     """Tells a webhook or an e-mail address of the task's events. 409 without a key to seal it with."""
@@ -78,6 +79,7 @@ def delete_subscription(session: Tenant, taskId: str, subscriptionId: str) -> JS
 
 
 @router.post("/subscription/{subscriptionId}/test", responses=returns(Tested))
+@also_answers(409)
 def test_subscription(session: Tenant, taskId: str, subscriptionId: str) -> JSONResponse:
     """Sends a test in the background, once. 409 when the subscription is disabled."""
     delivery = subscriptions.send_test(session, taskId, subscriptionId)
@@ -93,6 +95,7 @@ def list_deliveries(taskId: str, part: ListPart) -> Response:
 
 
 @router.post("/delivery/{deliveryId}/redeliver", responses=returns(Identified))
+@also_answers(409)
 def redeliver(session: Tenant, taskId: str, deliveryId: str) -> JSONResponse:
     """Sends a delivery once more under its own id. 409 while it is being sent."""
     return answer({"id": str(subscriptions.redeliver(session, taskId, deliveryId).id)})

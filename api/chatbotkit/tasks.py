@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from sqlalchemy.orm import Session
 
 from api.auth import Tenant
-from api.chatbotkit.answers import CSV, answer, returns
+from api.chatbotkit.answers import CSV, also_answers, answer, returns
 from api.chatbotkit.lists import ListPart, alternatives, as_export, as_list, listed, pages
 from api.chatbotkit.shapes import (
     ExplanationAnswer,
@@ -134,6 +134,7 @@ def export_tasks(part: ListPart) -> Response:
 
 @router.get("/{taskId}/fetch", responses=returns(TaskAnswer))
 def fetch_task(session: Tenant, taskId: str) -> JSONResponse:
+    """A task, and what became of its latest run."""
     task, clock = tasks.get_task(session, taskId)
     return answer(_document(task, clock, latest_runs(session, [task.id]).get(task.id)))
 
@@ -151,6 +152,7 @@ def delete_task(session: Tenant, taskId: str) -> JSONResponse:
 
 
 @router.post("/{taskId}/trigger", responses=returns(Triggered))
+@also_answers(409)
 def trigger_task(session: Tenant, taskId: str, body: TriggerRequest) -> JSONResponse:
     """Starts a run in the background. 409 while one is under way. The schedule does not change.
 

@@ -20,7 +20,7 @@ HEADINGS = {
 
 def wants_page(request: Request) -> bool:
     path = request.url.path
-    return path in {"/", "/login", "/logout"} or path.startswith(("/login/", "/runs/"))
+    return path in {"/", "/login", "/logout", "/docs"} or path.startswith(("/login/", "/runs/", "/docs/"))
 
 
 def error_page(status: int, message: str, headers: dict[str, str]) -> Response:

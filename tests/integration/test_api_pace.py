@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from core.limits import Kind, RateLimits
@@ -151,6 +153,7 @@ def test_without_a_valkey_everybody_is_let_in(context, account, url):
     alone = with_rates(context, read="1/h")
     alone = replace(alone, settings=alone.settings.model_copy(update={"redis_url": url}))
     client = a_client(alone, a_secret(context, account))
+    structlog.reset_defaults()
     with capture_logs() as logs:
         answers = [client.get(LIST) for _ in range(5)]
     assert {answer.status_code for answer in answers} == {200}
@@ -271,3 +274,16 @@ def test_the_command_shows_and_changes_an_accounts_limits(context, account, sett
     assert "10/s" in shown
     for wrong in (("--rate-read", "fast"), ("--tokens-per-month", "-1"), ("--tokens-per-month", "1" * 5000)):
         assert "InvalidInput" in repr(said(*wrong)[2])
+
+
+def test_a_valkey_that_hangs_holds_nobody_up_for_long(context, account):
+
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(16)
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        own = replace(context, settings=context.settings.model_copy(update={"redis_url": url}))
+        client = a_client(own, a_secret(context, account))
+        began = time.monotonic()
+        assert {client.get(LIST).status_code for _ in range(5)} == {200}
+        assert time.monotonic() - began < 1.9, "only the first of them waited"

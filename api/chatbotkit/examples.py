@@ -1,0 +1,38 @@
+"""What may be sent: a request body for every operation whose fields are all optional, or hard to guess.
+
+The OpenAPI document and the pages below `/docs` show them; a test sends each of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "create_task": {
+        "name": "Stand-up",
+        "description": "Remind the team of the stand-up.",
+        "schedule": "30 9 * * 1-5",
+        "timezone": "Europe/Berlin",
+    },
+    "update_task": {"schedule": "@every 2h", "overlap": "queue", "maxTokensPerDay": 20_000},
+    "trigger_task": {"prompt": "Remind the team that the stand-up is in the garden today."},
+    "pause_task": {"until": "2030-01-07T08:00:00Z"},
+    "create_backfill": {"from": "2020-01-01", "until": "2020-01-02", "atOnce": 2, "dryRun": True},
+    "create_subscription": {
+        "kind": "webhook",
+        "target": "https://hooks.example.com/crontalk",
+        "events": ["failure", "missed", "paused"],
+    },
+    "update_subscription": {"events": ["failure"], "includeText": True},
+    "create_bot": {
+        "name": "helper",
+        "backstory": "You are kind and brief.",
+        "model": "offline",
+    },
+    "create_session": {"durationInSeconds": 7200},
+    "create_bot_session": {
+        "durationInSeconds": 1800,
+        "messages": [{"type": "bot", "text": "Hello! What can I do for you?"}],
+        "meta": {"page": "checkout"},
+    },
+}
