@@ -126,6 +126,9 @@ def _quota(
     return quota_reached(name)
 
 
+CallerPart = Annotated[Caller, Depends(signed_in)]
+
+
 async def write_key(request: Request, caller: Annotated[Caller, Depends(signed_in)]) -> WriteKey | None:
     """The Idempotency-Key of a POST, for `Tenant` and for endpoints that own their transactions."""
     return await key_of(request, caller)

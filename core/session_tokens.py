@@ -20,13 +20,11 @@ from sqlalchemy.orm import Session
 from core.accounts import Caller
 from core.context import Context
 from core.conversations import create_conversation
+from core.drafts import Draft
 from core.errors import InvalidInput, NotAuthenticated
-from core.messages import append
-from core.meta import checked_meta
 from core.quotas import read_limits
 from core.rows import database_now, own
-from core.usage import count_usage
-from models import Bot, Conversation, MessageType, SessionToken
+from models import Bot, Conversation, SessionToken
 
 PREFIX = "cts_"
 SHORTEST = timedelta(minutes=30)
@@ -79,26 +77,17 @@ def create_session_token(
 def open_bot_conversation(
     session: Session,
     bot_id: uuid.UUID | str,
-    messages: Sequence[tuple[str, str]] = (),
+    drafts: Sequence[Draft] = (),
     meta: Mapping[str, Any] | None = None,
 ) -> Conversation:
-    """A new conversation with a bot for a session to begin in; messages are (type, text).
+    """A new conversation with a bot for a session to begin in.
 
     Raises:
-        InvalidInput: a message or the meta. NotFound, NotAuthorized: the bot.
+        InvalidInput: the meta. NotFound, NotAuthorized: the bot.
 
     """
     bot = own(session, Bot, bot_id)
-    unknown = {kind for kind, _ in messages} - set(MessageType)
-    if unknown:
-        raise InvalidInput(f"The type of a message is one of {', '.join(MessageType)}.")
-    conversation = create_conversation(session, bot_id=bot.id)
-    conversation.meta = checked_meta(meta)
-    session.flush()
-    for kind, said in messages:
-        append(session, conversation.id, MessageType(kind), said)
-    count_usage(session, conversation.account_id, conversations=1, messages=len(messages))
-    return conversation
+    return create_conversation(session, bot_id=bot.id, messages=drafts, meta=meta)
 
 
 def derived_secret(bearer: str, key: str, conversation_id: uuid.UUID | str, ends_ms: int) -> str:

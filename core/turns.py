@@ -22,7 +22,7 @@ from core.budgets import Budget
 from core.chat.history import StoredMessage
 from core.context import Context
 from core.errors import Unavailable
-from core.keys import unseal
+from core.keys import KeyUnusable, unseal
 from core.notes import MemoryNotes, StoredNotes
 from core.outcomes import Answer, Failure, Outdated, Postponed
 from core.settings import Settings
@@ -56,10 +56,13 @@ HISTORY = text(
 
 @dataclass(frozen=True)
 class _Turn:
-    """What a claimed run needs to know, read in the transaction of the claim."""
+    """What a claimed run needs to know, read in the transaction of the claim.
+
+    Without a talk what came along with the run cannot be opened: the installation's key is another one.
+    """
 
     purge_epoch: int
-    talk: Talk
+    talk: Talk | None
 
 
 def carry_out(
@@ -153,25 +156,27 @@ def _attempt(context: Context, claimed: Claim, turn: _Turn | None, lease: Lease,
 
 def _settled(context: Context, claimed: Claim, turn: _Turn, lease: Lease, telling: Telling) -> str:
     """Asks, and stores the answer."""
+    if turn.talk is None:
+        raise Failure(ErrorClass.MISCONFIGURED, "key", final=True)
     if claimed.action == Action.SEND:
         answer = Answer("")
     elif claimed.conversation_id is None:
-        return _stateless(context, claimed, turn, lease, telling)
+        return _stateless(context, claimed, turn.talk, lease, telling)
     else:
         notes = StoredNotes(context, claimed, lease, turn.purge_epoch)
         answer = converse(context, turn.talk, notes, telling)
     return patiently(context, lease, lambda session: store(session, claimed, turn.purge_epoch, answer))
 
 
-def _stateless(context: Context, claimed: Claim, turn: _Turn, lease: Lease, telling: Telling) -> str:
+def _stateless(context: Context, claimed: Claim, talk: Talk, lease: Lease, telling: Telling) -> str:
     """A turn without a conversation: its answer is told, and only what it used is stored."""
     notes = MemoryNotes(context, claimed.account_id, lease.check)
     try:
-        answer = converse(context, turn.talk, notes, telling)
+        answer = converse(context, talk, notes, telling)
     except Failure as failure:
         telling.tell("error", failed(failure.error_class))
         raise
-    outcome = patiently(context, lease, lambda session: store(session, claimed, turn.purge_epoch, answer))
+    outcome = patiently(context, lease, lambda session: store(session, claimed, 0, answer))
     for kind, data in stateless_events(answer, notes.tokens(answer)):
         telling.tell(kind, data)
     return outcome
@@ -185,7 +190,10 @@ def _discarded(session: Session, claimed: Claim) -> str:
 def _load(session: Session, settings: Settings, claimed: Claim) -> _Turn | None:
     """The conversation as the model will see it; None when it is gone."""
     sealed, place = claimed.request, f"run.request:{claimed.id}"
-    content = None if sealed is None else unseal(session, claimed.account_id, sealed, place)
+    try:
+        content = None if sealed is None else unseal(session, claimed.account_id, sealed, place)
+    except KeyUnusable:
+        return _Turn(0, None)
     request = TurnRequest.read(claimed.params, content)
     if claimed.conversation_id is None:
         talk = stateless_talk(claimed.id, claimed.account_id, request, claimed.deadline)

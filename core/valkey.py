@@ -23,10 +23,15 @@ def second_database(redis_url: str) -> str:
     parts = urlsplit(redis_url)
     if parts.scheme == "unix":
         query = dict(parse_qsl(parts.query))
-        query["db"] = str(int(query.get("db", "0")) + 1)
+        query["db"] = str(_beside(int(query.get("db", "0"))))
         return f"unix://{parts.netloc}{parts.path}?{urlencode(query, safe='/')}"
     number = int(parts.path.strip("/") or "0")
-    return urlunsplit(parts._replace(path=f"/{number + 1}"))
+    return urlunsplit(parts._replace(path=f"/{_beside(number)}"))
+
+
+def _beside(number: int) -> int:
+    """A server has sixteen databases unless it is told otherwise."""
+    return number + 1 if number < 15 else number - 1
 
 
 class Absence:

@@ -28,6 +28,7 @@ from api.chatbotkit import (
     usage,
 )
 from api.chatbotkit.answers import ERRORS, serves
+from api.once import Route
 
 PREFIXES = ("/api/v1", "/v1")
 NOUNS = (
@@ -58,5 +59,13 @@ NOUNS = (
 def make_router() -> APIRouter:
     router = APIRouter(responses=ERRORS, dependencies=[Depends(serves)])
     for noun in NOUNS:
+        _refuse_other_routes(noun.router)
         router.include_router(noun.router)
     return router
+
+
+def _refuse_other_routes(router: APIRouter) -> None:
+    """Under a plain route an Idempotency-Key would be taken and its result never stored."""
+    for route in router.routes:
+        if not isinstance(route, Route):
+            raise TypeError(f"{getattr(route, 'path', route)} needs a router with route_class=Route")

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
 
 from api.auth import Tenant
-from api.chatbotkit.answers import answer, returns
+from api.chatbotkit.answers import also_answers, answer, returns
 from api.chatbotkit.lists import ListPart, as_list, each, listed, pages
 from api.chatbotkit.shapes import Identified
 from api.chatbotkit.shapes_objects import (
@@ -73,6 +73,7 @@ def clone_bot(session: Tenant, botId: str) -> JSONResponse:
 
 
 @router.post("/{botId}/delete", responses=returns(Identified))
+@also_answers(409)
 def delete_bot(session: Tenant, botId: str) -> JSONResponse:
     """Deletes the bot; its conversations and tasks stay without one. 409 for the default bot."""
     return answer({"id": str(bots.delete_bot(session, botId))})

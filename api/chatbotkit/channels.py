@@ -12,8 +12,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from api.auth import Tenant, context_of
-from api.chatbotkit.answers import JSONL, answer, answers_in, event_line, replays, returns
+from api.auth import CallerPart, Tenant, context_of
+from api.chatbotkit.answers import JSONL, also_answers, answer, answers_in, event_line, replays, returns
 from api.chatbotkit.shapes import Identified
 from api.chatbotkit.shapes_turns import (
     Dispatched,
@@ -23,7 +23,7 @@ from api.chatbotkit.shapes_turns import (
     StatelessDispatchRequest,
 )
 from api.chatbotkit.stateless import stateless_request
-from api.chatbotkit.turns import BEAT, HEARTBEAT, PARTIAL, CallerPart, text_of, turn_request
+from api.chatbotkit.turns import BEAT, HEARTBEAT, PARTIAL, text_of, turn_request
 from api.live import Ears, ears_of, heard
 from api.once import Replay, Route
 from core import talking
@@ -48,6 +48,7 @@ def _channel_again(session: Session, replay: Replay) -> Mapping[str, Any]:
 
 
 @router.post("/conversation/dispatch", responses=returns(Dispatched))
+@also_answers(409)
 @replays(_channel_again)
 def dispatch_stateless(
     request: Request, session: Tenant, caller: CallerPart, body: StatelessDispatchRequest
@@ -62,6 +63,7 @@ def dispatch_stateless(
 
 
 @router.post("/conversation/{conversationId}/dispatch", responses=returns(Dispatched))
+@also_answers(409)
 @replays(_channel_again)
 def dispatch(
     request: Request, session: Tenant, caller: CallerPart, conversationId: str, body: DispatchRequest

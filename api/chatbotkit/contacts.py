@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
 from api.auth import Tenant
-from api.chatbotkit.answers import CSV, answer, returns
+from api.chatbotkit.answers import CSV, also_answers, answer, returns
 from api.chatbotkit.lists import ListPart, as_export, as_list, each, listed, pages
 from api.chatbotkit.shapes import ConversationAnswer, Identified, Instance, TaskAnswer
 from api.chatbotkit.shapes_objects import ContactAnswer, ContactRequest, RatingAnswer
@@ -67,6 +67,7 @@ def fetch_contact(session: Tenant, contactId: str) -> JSONResponse:
 
 
 @router.post("/{contactId}/update", responses=returns(Identified))
+@also_answers(409)
 def update_contact(session: Tenant, contactId: str, body: ContactRequest) -> JSONResponse:
     """Changes the fields that are sent; null clears. 409 when another contact has the fingerprint."""
     return answer({"id": str(contacts.update_contact(session, contactId, **body.given(VERB_NAMES)).id)})

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.orm import Session
 
-from api.auth import Tenant
+from api.auth import CallerPart, Tenant
 from api.chatbotkit.answers import answer, replays, returns, takes_session_tokens
 from api.chatbotkit.lists import ListPart, as_list, each, listed, pages
 from api.chatbotkit.shapes import Identified, MessageAnswer
@@ -25,11 +25,14 @@ from core import messages
 from core.documents import Document, message_document
 from core.drafts import Draft, draft_of, drafts_of
 from core.entities import entity_documents, read_entities
+from core.errors import NotAuthorized
 from core.ratings import downvote_value, rate, upvote_value
-from models import Message
+from models import Message, MessageType
 
 router = APIRouter(prefix="/conversation/{conversationId}/message", tags=["message"], route_class=Route)
 
+# All else is told to the model as the bot's own words or orders.
+OF_SESSIONS = frozenset({MessageType.USER, MessageType.ACTIVITY})
 VERB_NAMES = {name: name for name in messages.FIELDS}
 
 
@@ -74,9 +77,13 @@ def _updated_again(session: Session, replay: Replay) -> Document:
 @router.post("/create", responses=returns(StoredMessage))
 @takes_session_tokens
 @replays(_created_again)
-def create_message(session: Tenant, conversationId: str, body: MessageRequest) -> JSONResponse:
-    """Stores a message as the last one."""
+def create_message(
+    session: Tenant, caller: CallerPart, conversationId: str, body: MessageRequest
+) -> JSONResponse:
+    """Stores a message as the last one. A session's token stores what a user may say or do, and no more."""
     draft = draft_of(body.model_dump())
+    if caller.conversation_id is not None and draft.type not in OF_SESSIONS:
+        raise NotAuthorized("A session's token stores messages of the types user and activity only.")
     (message,) = messages.create_messages(session, conversationId, [draft])
     return answer(_stored(message, draft))
 

@@ -20,7 +20,9 @@ from api.chatbotkit.shapes_sessions import (
     SessionRequest,
 )
 from api.once import HEADER, Replay, Route
+from core.conversations import MOST_AT_CREATION
 from core.documents import milliseconds
+from core.drafts import drafts_of
 from core.errors import Conflict
 from core.session_tokens import create_session_token, derived_secret, is_known, open_bot_conversation
 
@@ -84,8 +86,8 @@ def create_bot_session(
 ) -> JSONResponse:
     """A new conversation with the bot, and a token that opens it alone."""
     given = [said.model_dump() for said in body.messages or []]
-    pairs = [(said["type"], said["text"]) for said in given]
-    conversation = open_bot_conversation(session, botId, pairs, body.meta)
+    drafts = drafts_of(given, most=MOST_AT_CREATION, activities=True)
+    conversation = open_bot_conversation(session, botId, drafts, body.meta)
     made = _create(session, request, conversation.id, body.durationInSeconds)
     ids = {"id": str(conversation.bot_id), "conversationId": made["id"]}
     return answer(made | ids | _said(given))

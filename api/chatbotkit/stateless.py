@@ -19,10 +19,20 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from api.auth import context_of
-from api.chatbotkit.answers import EVENTS, JSON, JSONL, answers_in, event_line, form_of, returns, server_event
+from api.auth import CallerPart, context_of
+from api.chatbotkit.answers import (
+    EVENTS,
+    JSON,
+    JSONL,
+    also_answers,
+    answers_in,
+    event_line,
+    form_of,
+    returns,
+    server_event,
+)
 from api.chatbotkit.shapes_turns import ModelShape, StatelessRequest, StatelessTurnAnswer
-from api.chatbotkit.turns import BEAT, HEARTBEAT, STATUS, CallerPart, turn_request
+from api.chatbotkit.turns import BEAT, HEARTBEAT, STATUS, turn_request
 from api.errors import error_answer
 from api.once import Route
 from core.accounts import Caller
@@ -103,6 +113,7 @@ class Asked:
 
 
 @router.post("/complete", responses=returns(StatelessTurnAnswer, JSONL))
+@also_answers(408)
 @answers_in(JSONL, EVENTS)
 async def complete_stateless(request: Request, caller: CallerPart, body: StatelessRequest) -> Response:
     """Answers the messages of the request. Nothing is stored; 429 when too many are under way."""

@@ -12,11 +12,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from api.auth import context_of
+from api.auth import CallerPart, context_of
 from api.chatbotkit.answers import JSONL, answers_in, event_line, returns
 from api.chatbotkit.shapes import Identified
 from api.chatbotkit.shapes_turns import HistoryRequest
-from api.chatbotkit.turns import BEAT, HEARTBEAT, CallerPart
+from api.chatbotkit.turns import BEAT, HEARTBEAT
 from api.once import Route
 from core.accounts import Caller
 from core.context import Context

@@ -11,18 +11,19 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from api.auth import Tenant, WriteKeyPart, context_of, signed_in
+from api.auth import CallerPart, Tenant, WriteKeyPart, context_of
 from api.chatbotkit.answers import (
     EVENTS,
     JSON,
     JSONL,
+    also_answers,
     answer,
     answers_in,
     event_line,
@@ -63,7 +64,6 @@ HEARTBEAT = b" "  # tolerated by both SDKs; a line of its own is not
 STATUS = {code: status for status, code in CODES.items()}
 LATE = {"message": "The turn goes on; its answer will stand in the conversation.", "code": "TIMEOUT"}
 
-CallerPart = Annotated[Caller, Depends(signed_in)]
 Ask = Callable[[Session, str], Run | None]
 
 
@@ -112,6 +112,7 @@ def send(request: Request, session: Tenant, conversationId: str, body: SendReque
 
 
 @router.post("/{conversationId}/receive", responses=returns(TurnAnswer, JSONL))
+@also_answers(408, 409)
 @takes_session_tokens
 @answers_in(JSONL, EVENTS)
 async def receive(
@@ -128,6 +129,7 @@ async def receive(
 
 
 @router.post("/{conversationId}/complete", responses=returns(TurnAnswer, JSONL))
+@also_answers(408, 409)
 @takes_session_tokens
 @answers_in(JSONL, EVENTS)
 async def complete(
@@ -144,6 +146,7 @@ async def complete(
 
 
 @router.post("/{conversationId}/compact", responses=returns(TurnAnswer))
+@also_answers(408, 409)
 async def compact(request: Request, caller: CallerPart, key: WriteKeyPart, conversationId: str) -> Response:
     """Sums the conversation up in a checkpoint, which the bot is shown instead of what it sums up."""
     context = context_of(request)

@@ -218,3 +218,15 @@ def test_what_is_kept_of_an_answer():
         "number": 1.5,
         "items": [{"id": some, "entities": []}, None, some],
     }
+
+
+def test_a_route_that_could_not_keep_the_promise_is_refused_when_the_api_starts(monkeypatch):
+    from fastapi import APIRouter
+
+    from api import chatbotkit
+
+    careless = APIRouter(prefix="/bot")
+    careless.add_api_route("/create", lambda: None, methods=["POST"])
+    monkeypatch.setattr(chatbotkit.bots, "router", careless)
+    with pytest.raises(TypeError, match="/bot/create needs a router with route_class=Route"):
+        chatbotkit.make_router()
