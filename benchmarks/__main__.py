@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import firing, lateness, overhead, stored, waits
+from benchmarks import api, firing, lateness, overhead, stored, waits
 
-ALL = {"firing": firing, "lateness": lateness, "stored": stored, "overhead": overhead, "waits": waits}
+ALL = {
+    "firing": firing,
+    "lateness": lateness,
+    "stored": stored,
+    "overhead": overhead,
+    "waits": waits,
+    "api": api,
+}
 
 named = [name for name in sys.argv[1:] if name in ALL]
 for name in named or ALL:

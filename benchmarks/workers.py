@@ -25,7 +25,7 @@ def celery_worker(settings: Settings, threads: int) -> Iterator[psutil.Process]:
     """A worker on the settings' database and broker that answers pings, until the block ends."""
     process = subprocess.Popen(
         [*COMMAND, "--concurrency", str(threads)],
-        env=_environment(settings),
+        env=environment(settings),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -42,7 +42,7 @@ def scheduler_process(settings: Settings) -> Iterator[psutil.Process]:
     """A scheduler on the settings' database and broker, until the block ends."""
     process = subprocess.Popen(
         [sys.executable, "-m", "cli", "scheduler"],
-        env=_environment(settings),
+        env=environment(settings),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -53,7 +53,7 @@ def scheduler_process(settings: Settings) -> Iterator[psutil.Process]:
         process.wait(timeout=60)
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def environment(settings: Settings) -> dict[str, str]:
     return {
         **os.environ,
         "DATABASE_URL": settings.database_url or "",
