@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy import text as sql
 from sqlalchemy.orm import Session
 
@@ -84,27 +84,27 @@ def append_all(
     first = place.one_or_none()
     if first is None:
         raise not_found(Conversation)
-    messages = [
-        Message(
-            id=message_id,
-            account_id=account,
-            conversation_id=conversation_id,
-            seq=first.seq + at,
-            type=draft.type,
-            name=draft.name,
-            description=draft.description,
-            text=draft.text,
-            meta=dict(draft.meta),
-            run_id=run_id,
-            step=step,
-            created_at=first.last_message_at - (count - 1 - at) * MICROSECOND,
-            updated_at=first.last_message_at - (count - 1 - at) * MICROSECOND,
-        )
+    written = [
+        {
+            "id": message_id,
+            "account_id": account,
+            "conversation_id": conversation_id,
+            "seq": first.seq + at,
+            "type": draft.type,
+            "name": draft.name,
+            "description": draft.description,
+            "text": draft.text,
+            "meta": dict(draft.meta),
+            "run_id": run_id,
+            "step": step,
+            "created_at": (instant := first.last_message_at - (count - 1 - at) * MICROSECOND),
+            "updated_at": instant,
+        }
         for at, (draft, message_id) in enumerate(zip(drafts, sorted(new_ids(count)), strict=True))
     ]
-    session.add_all(messages)
-    session.flush()
-    return messages
+    # By the table: a unit of work costs half as much again.
+    session.execute(insert(Message), written)
+    return [Message(**row) for row in written]
 
 
 def create_messages(

@@ -1,16 +1,16 @@
 """Search: conversations by the words of their names, their descriptions and what was said in them.
 
-Bounded: the index answers with so many messages at most, and a search has its own time-out. The planner
-knows nothing of the words (their statistics are off), so which way to look is decided here.
+Bounded: the indexes answer with so many rows at most, and a search has its own time-out. The planner knows
+nothing of the words (their statistics are off), so which way to look is decided here.
 """
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from sqlalchemy import ColumnElement, func, literal_column, or_, select, true
+from sqlalchemy import ARRAY, ColumnElement, Uuid, any_, func, literal, literal_column, or_, select, true
 from sqlalchemy import text as sql
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -18,24 +18,24 @@ from sqlalchemy.orm import Session
 from core.context import account_of
 from core.errors import InvalidInput
 from core.rows import checked_text
-from models import Conversation, Message
+from models import ABOUT, Conversation, Message
 
-# Words that more messages hold are common: then the newest conversations are looked through instead.
+# Words that more rows hold are common: then the newest conversations are looked through instead.
 RARE = 5000
 LONGEST = 1000
 TOO_LATE = "57014"
-SIMPLE: ColumnElement[Any] = literal_column("'simple'::regconfig")
 
 TIME = sql("SET LOCAL statement_timeout = '2s'")
-SAID = sql(
-    "SELECT count(*) AS messages, array_agg(DISTINCT conversation_id) AS ids FROM (SELECT conversation_id"
-    " FROM messages WHERE account_id = :account AND search @@ websearch_to_tsquery('simple', :words)"
-    " LIMIT :most) AS found"
+FOUND = (
+    "SELECT count(*) AS rows, array_agg(DISTINCT id) AS ids FROM (SELECT {id} AS id FROM {table}"
+    " WHERE account_id = :account AND {words} @@ websearch_to_tsquery('simple', :words) LIMIT :most) AS found"
 )
+SAID = sql(FOUND.format(id="conversation_id", table="messages", words="search"))
+NAMED = sql(FOUND.format(id="id", table="conversations", words=ABOUT))
 
 
 def matching(session: Session, words: str) -> ColumnElement[bool]:
-    """The condition that a conversation's name, description or one of its messages matches.
+    """The condition that a conversation's name and description, or one of its messages, matches.
 
     Words must all be there; `or`, `-word` and `"a phrase"` mean what they mean to a search engine.
 
@@ -44,18 +44,31 @@ def matching(session: Session, words: str) -> ColumnElement[bool]:
 
     """
     checked_text(words, "The search", longest=LONGEST, empty=True)
-    query = select(func.websearch_to_tsquery(SIMPLE, words)).scalar_subquery()
-    about = func.concat_ws(" ", Conversation.name, Conversation.description)
-    named = func.to_tsvector(SIMPLE, about).bool_op("@@")(query)
     values = {"account": account_of(session), "words": words, "most": RARE + 1}
-    found = session.execute(SAID, values).one()
-    if found.messages <= RARE:
-        return or_(Conversation.id.in_(found.ids or []), named)
-    # A LIMIT where EXISTS would do: the planner would hash every match of the installation for an EXISTS.
-    said = select(true()).where(
+    simple: ColumnElement[str] = literal_column("'simple'::regconfig")
+    query = select(func.websearch_to_tsquery(simple, words)).scalar_subquery()
+    rare: set[uuid.UUID] = set()
+    common: list[ColumnElement[bool]] = []
+    for statement, condition in ((SAID, _said(query)), (NAMED, _named(query))):
+        rows, ids = session.execute(statement, values).one()
+        if rows > RARE:
+            common.append(condition)
+        else:
+            rare.update(ids or ())
+    return or_(Conversation.id == any_(literal(list(rare), ARRAY(Uuid()))), *common)
+
+
+def _named(query: ColumnElement[str]) -> ColumnElement[bool]:
+    """IS TRUE keeps the index out of it: the planner expects few matches, and would sort them all."""
+    return literal_column(ABOUT).bool_op("@@")(query).is_(True)
+
+
+def _said(query: ColumnElement[str]) -> ColumnElement[bool]:
+    """A LIMIT where EXISTS would do: the planner would hash every match of the installation for an EXISTS."""
+    found = select(true()).where(
         Message.conversation_id == Conversation.id, Message.search.bool_op("@@")(query)
     )
-    return or_(said.limit(1).scalar_subquery().is_(True), named)
+    return found.limit(1).scalar_subquery().is_(True)
 
 
 @contextmanager

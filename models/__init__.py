@@ -4,7 +4,14 @@ from models.accounts import Account, ApiToken, LoginLink
 from models.base import Base, first_id_of, new_id, new_ids
 from models.bots import Bot
 from models.contacts import Contact, Rating
-from models.conversations import MAX_TEXT_BYTES, Conversation, ConversationStatus, Message, MessageType
+from models.conversations import (
+    ABOUT,
+    MAX_TEXT_BYTES,
+    Conversation,
+    ConversationStatus,
+    Message,
+    MessageType,
+)
 from models.deliveries import Channel, Delivery, DeliveryState, Event, Subscription, SubscriptionState
 from models.doors import IdempotencyKey, SessionToken
 from models.files import (
@@ -33,6 +40,7 @@ from models.tasks import (
 from models.usage import UsageDay
 
 __all__ = [
+    "ABOUT",
     "ACTIVE",
     "DUE_STATES",
     "MAX_TEXT_BYTES",

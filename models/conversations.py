@@ -22,6 +22,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.base import Base, content, created_column, id_column, meta_column, one_of
 
 MAX_TEXT_BYTES = 256 * 1024
+# What a search finds a conversation by, besides its messages; a query that says the same uses the index.
+ABOUT = "to_tsvector('simple', (COALESCE(name, '') || ' ') || COALESCE(description, ''))"
 
 
 class ConversationStatus(StrEnum):
@@ -77,6 +79,7 @@ class Conversation(Base):
             ["skillsets.account_id", "skillsets.id"],
             ondelete="SET NULL (skillset_id)",
         ),
+        Index("ix_conversations_search", text(ABOUT), postgresql_using="gin"),
         Index("ix_conversations_bot", "bot_id", "id"),
         Index(
             "ix_conversations_contact", "contact_id", "id", postgresql_where=text("contact_id IS NOT NULL")

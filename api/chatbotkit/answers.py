@@ -104,7 +104,7 @@ def form_of(request: Request) -> str:
     raise InvalidInput(f"This address answers in {', '.join(sorted(forms))} only.")
 
 
-def serves(request: Request) -> None:
+async def serves(request: Request) -> None:
     """Refuses callers who accept no form of the endpoint's, before anything is done."""
     form_of(request)
 

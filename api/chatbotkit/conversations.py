@@ -54,7 +54,7 @@ def _fields(body: ConversationFields, **more: str) -> dict[str, Any]:
     return {**body.given({**VERB_NAMES, **more}), "contact": contact}
 
 
-def _filters(  # noqa: PLR0917 (each is a parameter of the query)
+async def _filters(  # noqa: PLR0917 (each is a parameter of the query)
     task_id: Annotated[str, Query(alias="taskId", description="One task, or several by commas.")] = "",
     bot_id: Annotated[str, Query(alias="botId", description="One bot, or several by commas.")] = "",
     contact_id: Annotated[

@@ -79,7 +79,7 @@ def _row_of(cursor: str, *, upward: bool) -> uuid.UUID | None:
         return LAST if upward else FIRST
 
 
-def _listing(
+async def _listing(
     request: Request,
     caller: Annotated[Caller, Depends(signed_in)],
     take: Annotated[str, Query(description="1 to 100 items, 100 unless told; of a stream, all.")] = "",

@@ -301,6 +301,18 @@ def upgrade() -> None:  # noqa: PLR0915 (written by the migration tool)
         unique=False,
         postgresql_where=sa.text("skillset_id IS NOT NULL"),
     )
+    op.create_index(
+        "ix_conversations_search",
+        "conversations",
+        [
+            sa.literal_column(
+                "to_tsvector('simple', (COALESCE(name, '') || ' ') || COALESCE(description, ''))"
+            )
+        ],
+        unique=False,
+        postgresql_using="gin",
+    )
+    op.execute("ALTER INDEX ix_conversations_search ALTER COLUMN 1 SET STATISTICS 0")
     op.create_foreign_key(
         op.f("fk_conversations_account_id_contact_id"),
         "conversations",
@@ -422,6 +434,7 @@ def downgrade() -> None:  # noqa: PLR0915 (the same)
     op.drop_constraint(op.f("fk_conversations_account_id_dataset_id"), "conversations", type_="foreignkey")
     op.drop_constraint(op.f("fk_conversations_account_id_skillset_id"), "conversations", type_="foreignkey")
     op.drop_constraint(op.f("fk_conversations_account_id_contact_id"), "conversations", type_="foreignkey")
+    op.drop_index("ix_conversations_search", table_name="conversations", postgresql_using="gin")
     op.drop_index(
         "ix_conversations_skillset",
         table_name="conversations",
