@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from api.app import make_app
@@ -42,9 +43,20 @@ def an_expired_secret(context: Context, account: uuid.UUID) -> str:
     return secret
 
 
+# An app builds what its routes need when they are first asked: some seconds and megabytes for all of them.
+_apps: dict[int, tuple[Context, FastAPI]] = {}
+
+
+def the_app(context: Context) -> FastAPI:
+    """The one app of a context."""
+    if id(context) not in _apps:
+        _apps[id(context)] = (context, make_app(context))
+    return _apps[id(context)][1]
+
+
 def a_client(context: Context, secret: str | None = None, base_url: str = LOOPBACK) -> TestClient:
     headers = {"Authorization": f"Bearer {secret}"} if secret else {}
-    return TestClient(make_app(context), base_url, headers=headers, follow_redirects=False)
+    return TestClient(the_app(context), base_url, headers=headers, follow_redirects=False)
 
 
 def a_signed_in_browser(context: Context, account: uuid.UUID, base_url: str = LOOPBACK) -> TestClient:

@@ -115,6 +115,13 @@ def returns(shape: Any, *forms: str) -> dict[int | str, dict[str, Any]]:
     return {200: {"model": shape, "description": "Done.", **({"content": also} if also else {})}}
 
 
+def follows(shape: Any) -> dict[int | str, dict[str, Any]]:
+    """The documented answer of a stream that is followed; asked for in JSON, what it begins with."""
+    documented = returns(shape, JSONL)
+    documented[200]["content"][JSONL]["schema"] = {"type": "object", "description": "One event a line."}
+    return documented
+
+
 def answer(document: Mapping[str, Any]) -> JSONResponse:
     return JSONResponse(document)
 

@@ -13,9 +13,21 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from api.auth import CallerPart, Tenant, context_of
-from api.chatbotkit.answers import JSONL, also_answers, answer, answers_in, event_line, replays, returns
-from api.chatbotkit.shapes import Identified
+from api.chatbotkit.answers import (
+    JSON,
+    JSONL,
+    also_answers,
+    answer,
+    answers_in,
+    event_line,
+    follows,
+    form_of,
+    replays,
+    returns,
+)
+from api.chatbotkit.shapes import Identified, Page
 from api.chatbotkit.shapes_turns import (
+    ChannelEvent,
     Dispatched,
     DispatchRequest,
     HistoryRequest,
@@ -74,7 +86,13 @@ def dispatch(
     return answer({"channelId": channel})
 
 
+def _published_again(session: Session, replay: Replay) -> Mapping[str, Any]:
+    del session
+    return {"id": replay.path["channelId"]}
+
+
 @router.post("/channel/{channelId}/publish", responses=returns(Identified))
+@replays(_published_again)
 def publish(
     request: Request, session: Tenant, caller: CallerPart, channelId: str, body: PublishRequest
 ) -> Response:
@@ -86,20 +104,23 @@ def publish(
     return answer({"id": name})
 
 
-@router.post("/channel/{channelId}/subscribe", responses=returns(Identified, JSONL))
+@router.post("/channel/{channelId}/subscribe", responses=follows(Page[ChannelEvent]))
 @answers_in(JSONL)
 async def subscribe(request: Request, caller: CallerPart, channelId: str, body: HistoryRequest) -> Response:
     """What is said on a channel, line by line, until the caller leaves.
 
     With historyLength what was said before comes first, oldest first; of a dispatched turn everything does.
+    Asked for in JSON, only what was said before.
     """
     name, history = checked_channel(channelId), body.historyLength or 0
     if not 0 <= history <= MOST_HISTORY:
         raise InvalidInput(f"historyLength: must be from 0 to {MOST_HISTORY}")
     heard_of = _Heard(context_of(request), ears_of(request), caller, name)
     run, _ = await run_in_threadpool(heard_of.turn)
-    lines = heard_of.lines(KEPT if run is not None and not history else history)
-    return StreamingResponse(lines, media_type=JSONL)
+    history = KEPT if run is not None and not history else history
+    if form_of(request) == JSON:
+        return JSONResponse({"items": await heard_of.past(history), "cursor": ""})
+    return StreamingResponse(heard_of.lines(history), media_type=JSONL)
 
 
 class _Heard:
@@ -119,6 +140,11 @@ class _Heard:
             mine = (Run.account_id == self._account, Run.channel == self._channel)
             run = session.scalars(select(Run).where(*mine)).one_or_none()
             return run, result_of(session, run.id) if run else None
+
+    async def past(self, history: int) -> list[dict[str, Any]]:
+        """What was said so far, oldest first."""
+        words = await self._ears.latest(self._account, self._channel, history)
+        return [{"type": "message", "data": word["data"]} for _, word in words]
 
     async def lines(self, history: int) -> AsyncIterator[bytes]:
         beat = looked = time.monotonic()

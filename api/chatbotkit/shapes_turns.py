@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, StrictBool, StrictStr, field_validator
+from pydantic import BeforeValidator, Field, StrictBool, StrictStr, field_validator
 
-from api.chatbotkit.shapes import Answer, Request, Text, Whole
+from api.chatbotkit.shapes import Answer, Milliseconds, Request, Text, Whole
 from api.chatbotkit.shapes_conversations import EntityShape, MessageRequest
 from core.turn_requests import Function
 
@@ -182,5 +182,10 @@ class Dispatched(Answer):
     channelId: str
 
 
-class ChannelAnswer(BaseModel):
-    id: str
+class ChannelEvent(Answer):
+    type: str
+    data: Any
+
+
+class TaskEventAnswer(ChannelEvent):
+    createdAt: Milliseconds

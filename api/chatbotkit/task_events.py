@@ -7,15 +7,16 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from api.auth import CallerPart, context_of
-from api.chatbotkit.answers import JSONL, answers_in, event_line, returns
-from api.chatbotkit.shapes import Identified
-from api.chatbotkit.shapes_turns import HistoryRequest
+from api.chatbotkit.answers import JSON, JSONL, answers_in, event_line, follows, form_of
+from api.chatbotkit.shapes import Page
+from api.chatbotkit.shapes_turns import HistoryRequest, TaskEventAnswer
 from api.chatbotkit.turns import BEAT, HEARTBEAT
 from api.once import Route
 from core.accounts import Caller
@@ -33,18 +34,27 @@ MOST_HISTORY = 1000
 LONGEST_RUN = timedelta(days=2)  # a run's id is as old as the run, whose steps may be new
 
 
-@router.post("/{taskId}/subscribe", responses=returns(Identified, JSONL))
+@router.post("/{taskId}/subscribe", responses=follows(Page[TaskEventAnswer]))
 @answers_in(JSONL)
 async def subscribe_to_task(
     request: Request, caller: CallerPart, taskId: str, body: HistoryRequest
 ) -> Response:
-    """What the task's runs do, line by line, until the caller leaves; the next run's events as well."""
+    """What the task's runs do, line by line, until the caller leaves; the next run's events as well.
+
+    Asked for in JSON, only the history.
+    """
     history = body.historyLength or 0
     if not 0 <= history <= MOST_HISTORY:
         raise InvalidInput(f"historyLength: must be from 0 to {MOST_HISTORY}")
     subscriber = _Subscriber(context_of(request), caller)
     first = await run_in_threadpool(subscriber.begin, taskId, history)
+    if form_of(request) == JSON:
+        return JSONResponse({"items": [_document(event) for event in first], "cursor": ""})
     return StreamingResponse(subscriber.lines(first), media_type=JSONL)
+
+
+def _document(event: TaskEvent) -> dict[str, Any]:
+    return {"type": event.kind, "data": event.data, "createdAt": milliseconds(event.at)}
 
 
 class _Subscriber:

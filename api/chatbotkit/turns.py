@@ -24,7 +24,6 @@ from api.chatbotkit.answers import (
     JSON,
     JSONL,
     also_answers,
-    answer,
     answers_in,
     event_line,
     form_of,
@@ -43,7 +42,7 @@ from api.chatbotkit.shapes_turns import (
 )
 from api.errors import CODES, error_answer
 from api.live import Ears, ears_of, heard
-from api.once import Replay, Route
+from api.once import TOLD_AGAIN, Replay, Route
 from core import talking
 from core.accounts import Caller
 from core.context import Context
@@ -155,9 +154,10 @@ async def compact(request: Request, caller: CallerPart, key: WriteKeyPart, conve
         return talking.compact(session, conversationId)
 
     begun = await run_in_threadpool(_begun, context, caller, key, ask, END)
-    if begun is None:
-        return answer({"id": conversationId, "text": "", "usage": {"token": 0}, "end": {"reason": "stop"}})
-    return await _waited(_waiting(request, caller, begun))
+    if begun.run is None:
+        done = {"id": conversationId, "text": "", "usage": {"token": 0}, "end": {"reason": "stop"}}
+        return JSONResponse(done, headers=begun.headers)
+    return await _waited(_waiting(request, caller, begun.run), begun.headers)
 
 
 def said(text: str) -> str:
@@ -214,26 +214,31 @@ async def _turn(request: Request, caller: Caller, key: WriteKey | None, ask: Ask
     form = form_of(request)
     listened = END if form == JSON else ALL
     begun = await run_in_threadpool(_begun, context_of(request), caller, key, ask, listened)
-    assert begun is not None  # noqa: S101 (only compact may have nothing to do)
-    waiting = _waiting(request, caller, begun)
+    assert begun.run is not None  # noqa: S101 (only compact may have nothing to do)
+    waiting = _waiting(request, caller, begun.run)
     if form == JSON:
-        return await _waited(waiting)
+        return await _waited(waiting, begun.headers)
     write = event_line if form == JSONL else server_event
-    return StreamingResponse(streamed(waiting, write), media_type=form)
+    return StreamingResponse(streamed(waiting, write), media_type=form, headers=begun.headers)
 
 
-def _begun(
-    context: Context, caller: Caller, key: WriteKey | None, ask: Ask, listened: str
-) -> uuid.UUID | None:
-    """Starts the turn, or finds the one that was started under the same key."""
+@dataclass(frozen=True)
+class _Begun:
+    """A turn that was started now, or before under the same key; None where there was nothing to do."""
+
+    run: uuid.UUID | None
+    headers: dict[str, str]
+
+
+def _begun(context: Context, caller: Caller, key: WriteKey | None, ask: Ask, listened: str) -> _Begun:
     with context.transaction(caller.account_id) as session:
         earlier = begin(session, key) if key else None
         if earlier is not None:
-            return uuid.UUID(earlier["runId"]) if "runId" in earlier else None
+            return _Begun(uuid.UUID(earlier["runId"]) if "runId" in earlier else None, TOLD_AGAIN)
         run = ask(session, listened)
         if key:
             finish(session, key, {"runId": str(run.id)} if run else {"done": True})
-        return run.id if run else None
+        return _Begun(run.id if run else None, {})
 
 
 def _waiting(request: Request, caller: Caller, run: uuid.UUID) -> Waiting:
@@ -242,7 +247,7 @@ def _waiting(request: Request, caller: Caller, run: uuid.UUID) -> Waiting:
     return Waiting(context, ears_of(request), caller.account_id, run, until)
 
 
-async def _waited(waiting: Waiting) -> Response:
+async def _waited(waiting: Waiting, headers: dict[str, str]) -> Response:
     """The turn's result; an error when it failed, or goes on for longer than anybody waits."""
     with waiting.ears.listening(waiting.account, str(waiting.run)) as event:
         while (result := await waiting.result()) is None:
@@ -252,7 +257,7 @@ async def _waited(waiting: Waiting) -> Response:
     *_, (kind, data) = result.events()
     if kind == "error":
         return error_answer(STATUS[data["code"]], data["message"], data["code"])
-    return JSONResponse(data)
+    return JSONResponse(data, headers=headers)
 
 
 async def streamed(waiting: Waiting, write: Callable[[str, Any], bytes]) -> AsyncIterator[bytes]:

@@ -13,6 +13,7 @@ from core.settings import Settings
 from core.work import Leases
 from tests.api import a_client, a_secret, a_world
 from tests.factories import A_KEY, an_account
+from tests.hands import hands
 
 
 @pytest.fixture(scope="session")
@@ -70,3 +71,10 @@ def nobody(context: Context):
 @pytest.fixture
 def world(context: Context, account, leases: Leases):
     return a_world(context, account, leases)
+
+
+@pytest.fixture
+def working(context: Context, leases: Leases):
+    """A worker beside the test, for turns that are waited for."""
+    with hands(context, leases):
+        yield

@@ -204,7 +204,9 @@ def strict(answer):
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_every_answer_carries_the_strict_headers(client, nobody, away, context, account, world, monkeypatch):
+def test_every_answer_carries_the_strict_headers(
+    client, nobody, away, context, account, world, working, monkeypatch
+):
     ids = ids_of(world)
     for method, path in BODIES:
         strict(client.request(method, path.format(**ids)))
@@ -257,7 +259,7 @@ def test_unknown_routes_and_methods_answer_in_the_dialects_shape(client, world):
         assert answer.headers["allow"]
 
 
-def test_every_answer_has_the_shape_the_document_tells(client, context, account, world):
+def test_every_answer_has_the_shape_the_document_tells(client, context, account, world, working):
     shapes = {
         (method.lower(), route.path): route.responses[200]["model"]
         for route in _routes()

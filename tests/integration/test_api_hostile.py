@@ -166,7 +166,7 @@ def test_any_value_in_any_field_of_a_bot_is_stored_or_refused(client, field):
 
 
 @pytest.mark.parametrize("route", BODIES, ids=" ".join)
-def test_any_query_on_any_route_is_served_or_refused(client, world, route):
+def test_any_query_on_any_route_is_served_or_refused(client, world, working, route):
     method, path = route
     for query in QUERIES:
         harmless(client.request(method, f"{path.format(**ids_of(world))}?{query}"))

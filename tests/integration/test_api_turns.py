@@ -22,12 +22,6 @@ WEATHER = {
 
 
 @pytest.fixture
-def working(context, leases):
-    with hands(context, leases):
-        yield
-
-
-@pytest.fixture
 def talk(context, account):
     bot = a_bot(context, account, backstory="You are Kim. The tower is 300 metres high.")
     return str(a_conversation(context, account, bot_id=bot.id).id)
