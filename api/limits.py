@@ -8,6 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import answer_to, error_answer
+from api.once import STREAMED
 from api.strict_json import read_object
 from core.errors import InvalidInput
 
@@ -18,7 +19,6 @@ FORM = "application/x-www-form-urlencoded"
 LINKED = re.compile(r"/upload/[^/]+")
 UPLOAD = re.compile(r"(?:/api)?/v1/(?:conversation/[^/]+/attachment|Attachment/[^/]+|file/[^/]+)/upload")
 UPLOAD_JSON = 6_200_000  # a data URL of 4.5 MB
-STREAMED = "crontalk.streamed"  # in the scope of a request whose body nobody has read yet
 
 
 class _Refused(Exception):

@@ -18,12 +18,12 @@ from fastapi.routing import APIRoute
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from api.limits import STREAMED
 from core.accounts import Caller
 from core.errors import InvalidInput
 from core.idempotency import WriteKey, begin, finish, let_go, make_key
 
 HEADER = "Idempotency-Key"
+STREAMED = "crontalk.streamed"  # in the scope of a request whose body nobody has read yet
 TOLD_AGAIN = {"Idempotency-Replayed": "true"}
 
 
