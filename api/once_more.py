@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.limits import STREAMED
+from api.once import STREAMED
 
 ATTEMPTS = 3
 
