@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,6 +20,8 @@ FORM = "application/x-www-form-urlencoded"
 LINKED = re.compile(r"/upload/[^/]+")
 UPLOAD = re.compile(r"(?:/api)?/v1/(?:conversation/[^/]+/attachment|Attachment/[^/]+|file/[^/]+)/upload")
 UPLOAD_JSON = 6_200_000  # a data URL of 4.5 MB
+SPILLED = 16 * 1024 * 1024  # of a body that is too large, read so that its client hears the refusal
+SPILL_TIME = 2.0  # seconds
 
 
 class _Refused(Exception):
@@ -51,6 +54,8 @@ class RequestLimits:
                 return
             body = await self._checked_body(scope, receive)
         except _Refused as refusal:
+            if refusal.status == 413:
+                await _spill(Headers(scope=scope), receive)
             # What is left of the body is not read, so the connection cannot serve another request.
             closing = {"Connection": "close"}
             await error_answer(refusal.status, str(refusal), None, closing)(scope, receive, send)
@@ -108,6 +113,25 @@ async def _bounded(headers: Headers, receive: Receive, most: int) -> bytes:
         chunks.append(chunk)
         if not message.get("more_body"):
             return b"".join(chunks)
+
+
+async def _spill(headers: Headers, receive: Receive) -> None:
+    """Reads a little more of a refused body and forgets it.
+
+    A connection that is closed while its client still writes is reset, and the client, which has read
+    nothing yet, never learns why. One that asks before it sends (`Expect`) is told at once, and one that
+    has far more to say is cut short.
+    """
+    declared = headers.get("content-length", "")
+    if "expect" in headers or (declared.isdigit() and (len(declared) > 18 or int(declared) > SPILLED)):
+        return
+    left = SPILLED
+    with anyio.move_on_after(SPILL_TIME):
+        while left > 0:
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if not message.get("more_body"):
+                return
 
 
 def _too_large(most: int) -> _Refused:

@@ -9,8 +9,8 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
 from api.auth import Tenant
-from api.chatbotkit.answers import answer, returns
-from api.chatbotkit.lists import ListPart, as_list, each, listed, pages
+from api.chatbotkit.answers import CSV, answer, returns
+from api.chatbotkit.lists import ListPart, as_export, as_list, each, listed, pages
 from api.chatbotkit.shapes import Identified
 from api.chatbotkit.shapes_knowledge import AbilityAnswer, AbilityRequest, SkillsetAnswer, SkillsetRequest
 from api.once import Route
@@ -65,6 +65,13 @@ def create_ability(session: Tenant, skillsetId: str, body: AbilityRequest) -> JS
 @as_list
 def list_abilities(skillsetId: str, part: ListPart) -> Response:
     """The abilities of a skillset, newest first."""
+    return listed(part, partial(skillsets.list_abilities, skillset_id=skillsetId), each(ability_document))
+
+
+@router.get("/{skillsetId}/ability/export", responses=pages(AbilityAnswer, CSV))
+@as_export
+def export_abilities(skillsetId: str, part: ListPart) -> Response:
+    """The same, also as CSV."""
     return listed(part, partial(skillsets.list_abilities, skillset_id=skillsetId), each(ability_document))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import uuid
@@ -12,13 +14,16 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+import httpx2
 import pytest
 
+from cli.local.processes import wait_until
 from core.context import Context, make_context
 from core.schema import upgrade
 from core.settings import Settings
 from tests import servers as session_servers
-from tests.factories import an_account
+from tests.api import a_secret
+from tests.factories import A_KEY, an_account
 
 CRONTALK = [sys.executable, "-P", "-m", "cli"]
 
@@ -89,8 +94,8 @@ class Installation:
         return "".join(path.read_text(errors="replace") for path in sorted(self.logs.glob("*.log")))
 
 
-@pytest.fixture
-def installation(servers, worker_id, tmp_path) -> Iterator[Installation]:
+@contextlib.contextmanager
+def an_installation(servers, worker_id: str, logs: Path) -> Iterator[Installation]:
     """An empty, migrated database of its own, and an empty broker."""
     number = uuid.uuid4().hex[:8]
     database_url = session_servers.clone_database(servers.admin_url, f"acceptance_{number}", upgrade)
@@ -98,7 +103,7 @@ def installation(servers, worker_id, tmp_path) -> Iterator[Installation]:
     quick = {"CRONTALK_LEASE": "4", "CRONTALK_GRACE": "5", "CRONTALK_RETRY_BASE": "0.2"}
     settings = Settings(database_url=database_url, redis_url=redis_url, lease=timedelta(seconds=4))
     context = make_context(settings, "tests")
-    made = Installation(database_url, redis_url, tmp_path, quick, context)
+    made = Installation(database_url, redis_url, logs, quick, context)
     made.context.publisher._client().flushdb()
     yield made
     made.stop_all()
@@ -108,5 +113,52 @@ def installation(servers, worker_id, tmp_path) -> Iterator[Installation]:
 
 
 @pytest.fixture
+def installation(servers, worker_id, tmp_path) -> Iterator[Installation]:
+    with an_installation(servers, worker_id, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
 def account(installation) -> uuid.UUID:
     return an_account(installation.context)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A whole running service, which its callers know by an origin and a token."""
+
+    installation: Installation
+    account: uuid.UUID
+    origin: str
+    token: str
+
+
+@pytest.fixture(scope="module")
+def service(servers, worker_id, tmp_path_factory) -> Iterator[Service]:
+    """An API, a worker and a scheduler for all tests of a module, ready to serve."""
+    with an_installation(servers, worker_id, tmp_path_factory.mktemp("service")) as installation:
+        port = free_port()
+        installation.settings["CRONTALK_KEY"] = A_KEY
+        installation.settings["CRONTALK_PUBLIC_URL"] = f"http://127.0.0.1:{port}"
+        installation.start("api", "--port", str(port))
+        installation.start("worker", "--queues", "chat")
+        installation.start("scheduler")
+        account = an_account(installation.context)
+        made = Service(
+            installation, account, f"http://127.0.0.1:{port}", a_secret(installation.context, account)
+        )
+        assert wait_until(lambda: answers(made), timedelta(seconds=60)), installation.all_logs()
+        yield made
+
+
+def answers(service: Service) -> bool:
+    try:
+        return httpx2.get(f"{service.origin}/health/ready", timeout=5).status_code == 200
+    except httpx2.HTTPError:
+        return False
+
+
+def free_port() -> int:
+    with socket.socket() as first:
+        first.bind(("127.0.0.1", 0))
+        return first.getsockname()[1]

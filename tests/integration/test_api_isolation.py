@@ -155,6 +155,7 @@ BODIES = {
     ("post", "/api/v1/skillset/{skillsetId}/delete"): {},
     ("post", "/api/v1/skillset/{skillsetId}/ability/create"): {"name": "x"},
     ("get", "/api/v1/skillset/{skillsetId}/ability/list"): {},
+    ("get", "/api/v1/skillset/{skillsetId}/ability/export"): {},
     ("get", "/api/v1/skillset/{skillsetId}/ability/{abilityId}/fetch"): {},
     ("post", "/api/v1/skillset/{skillsetId}/ability/{abilityId}/update"): {"name": "x"},
     ("post", "/api/v1/skillset/{skillsetId}/ability/{abilityId}/delete"): {},

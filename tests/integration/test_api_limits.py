@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -108,6 +109,30 @@ def test_a_declared_body_that_is_too_large_is_refused_before_it_is_sent(server):
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b'"CONTENT_TOO_LARGE"' in answer
     assert b"connection: close" in answer.lower()
+
+
+@pytest.mark.parametrize("length", [20_000, 8_000_000])
+def test_a_client_that_is_still_sending_hears_why_its_body_is_refused(server, length):
+    """Reading and writing at once, as clients with an event loop do: a reset is all that they would see."""
+    port, secret = server
+
+    async def spoken_at_once() -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head(secret, f"Content-Length: {length}") + b" " * length)
+        try:
+            return await reader.read()
+        finally:
+            writer.close()
+
+    answer = asyncio.run(spoken_at_once())
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b'"CONTENT_TOO_LARGE"' in answer
+
+
+def test_a_client_that_asks_before_it_sends_is_refused_at_once(server):
+    port, secret = server
+    answer = spoken(port, head(secret, "Content-Length: 20000", "Expect: 100-continue"))
+    assert answer.startswith(b"HTTP/1.1 413 ")
 
 
 def test_a_chunked_body_is_counted_as_it_comes(server):

@@ -308,7 +308,8 @@ def test_abilities_are_stored_with_their_links_under_both_names(client, context,
     done(client.post(f"{place}/{row}/update", json={"linkedSecretId": "s2", "botId": None, "name": "post"}))
     changed = done(client.get(f"{place}/{row}/fetch"))
     assert (changed["secretId"], changed["name"], "botId" in changed) == ("s2", "post", False)
-    assert row in {item["id"] for item in done(client.get(f"{place}/list"))["items"]}
+    for every in ("list", "export"):
+        assert row in {item["id"] for item in done(client.get(f"{place}/{every}"))["items"]}
     empty = done(client.get(f"{place}/{done(client.post(f'{place}/create', json={}))['id']}/fetch"))
     assert (empty["name"], empty["description"], empty["instruction"]) == ("", "", "")
     for wrong in ({"name": 5}, {"instruction": "x" * 262_145}, {"secretId": "x" * 1001}, {"meta": {"_x": 1}}):

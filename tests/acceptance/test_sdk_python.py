@@ -1,0 +1,556 @@
+"""The official Python SDK, unmodified, against the real processes: every method of the core resources."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from chatbotkit import types
+from chatbotkit.agent import Tool, complete, execute
+
+from core.quotas import set_limits
+from models import Account
+from tests.acceptance.sdk import a_kit, driven, heard, plain_events, refused, streamed, until
+from tests.api import a_secret, an_expired_secret
+from tests.factories import an_account
+
+pytestmark = pytest.mark.acceptance
+
+NOWHERE = "00000000-0000-7000-8000-000000000000"
+WEATHER = {
+    "name": "getWeather",
+    "description": "The weather in a city.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+STREAM = ["completeBegin", "token", "completeEnd", "usage", "message", "result"]
+
+
+def asked(text: str) -> dict[str, str]:
+    return {"type": "user", "text": text}
+
+
+def in_order(kinds: list[str]) -> list[str]:
+    """Kinds of events, each run of the same kind once."""
+    return [kind for index, kind in enumerate(kinds) if index == 0 or kinds[index - 1] != kind]
+
+
+def near_now(milliseconds: float) -> bool:
+    return abs(time.time() * 1000 - milliseconds) < 120_000
+
+
+async def a_conversation(kit, **fields) -> str:
+    return (await kit.conversation.create({"backstory": "You are Bo.", "model": "offline", **fields})).id
+
+
+@driven
+async def test_bots(kit, service):
+    bot = await kit.bot.create(
+        {"name": "Bo", "backstory": "You are Bo.", "model": "offline", "meta": {"kind": "x"}, "privacy": True}
+    )
+    found = await kit.bot.fetch(bot.id)
+    assert (found.id, found.name, found.backstory, found.model) == (bot.id, "Bo", "You are Bo.", "offline")
+    assert found.meta == {"kind": "x"}
+    assert (found.privacy, found.moderation, found.visibility.value) == (True, False, "private")
+    assert near_now(found.created_at)
+    assert found.updated_at >= found.created_at
+    change = {"name": None, "alias": "bo", "meta": {"more": 1}, "visibility": "protected"}
+    assert (await kit.bot.update(bot.id, change)).id == bot.id
+    found = await kit.bot.fetch(bot.id)
+    assert (found.name, found.alias, found.backstory) == (None, "bo", "You are Bo.")
+    assert found.meta == {"kind": "x", "more": 1}
+    assert [item.id for item in (await kit.bot.list({"meta": {"kind": "x"}})).items] == [bot.id]
+    assert [item.data.id for item in await streamed(kit.bot.list({"meta": {"kind": "x"}}))] == [bot.id]
+    assert (await kit.bot.upvote(bot.id, {})).id == bot.id
+    assert (await kit.bot.downvote(bot.id, {"value": -5, "reason": "Slow."})).id == bot.id
+    assert (await kit.bot.delete(bot.id)).id == bot.id
+    await refused(kit.bot.fetch(bot.id), 404, "NOT_FOUND")
+
+
+@driven
+async def test_contacts_and_what_belongs_to_them(kit, service):
+    contact = await kit.contact.create(
+        {"name": "Grace", "email": "grace@example.com", "phone": "(415) 555-2671", "meta": {"a": 1}}
+    )
+    found = await kit.contact.fetch(contact.id)
+    assert (found.name, found.email, found.phone) == ("Grace", "grace@example.com", "+14155552671")
+    assert found.fingerprint
+    assert (await kit.contact.update(contact.id, {"nick": "g", "phone": None})).id == contact.id
+    found = await kit.contact.fetch(contact.id)
+    assert (found.nick, found.phone, found.name) == ("g", None, "Grace")
+    ensured = {(await kit.contact.ensure({"fingerprint": "print-1", "nick": "n"})).id for _ in range(2)}
+    ensured.add((await kit.contact.create({"fingerprint": "print-1"})).id)
+    assert len(ensured) == 1
+    conversation = await a_conversation(kit, contactId=contact.id)
+    task = await kit.task.create({"name": "T", "contactId": contact.id})
+    lists = {kit.contact.conversation: [conversation], kit.contact.task: [task.id]}
+    lists |= {kit.contact.space: [], kit.contact.secret: []}
+    for client, expected in lists.items():
+        page = await client.list(contact.id)
+        assert [item.id for item in page.items] == expected
+        assert page.cursor == (expected or [""])[-1]
+        assert [item.data.id for item in await streamed(client.list(contact.id))] == expected
+    assert (await kit.contact.delete(contact.id)).id == contact.id
+    assert (await kit.conversation.fetch(conversation)).contact_id is None
+
+
+@driven
+async def test_conversations(kit, service):
+    bot = await kit.bot.create({"name": "Bo", "model": "offline"})
+    messages = [{"type": "user", "text": "Hello."}, {"type": "bot", "text": "Hello to you."}]
+    made = await kit.conversation.create(
+        types.ConversationCreateRequest.from_dict(
+            {"botId": bot.id, "name": "First", "messages": messages, "meta": {"app": "sdk", "yes": True}}
+        )
+    )
+    assert [(message.type.value, message.text) for message in made.messages] == [
+        ("user", "Hello."),
+        ("bot", "Hello to you."),
+    ]
+    found = await kit.conversation.fetch(made.id)
+    assert (found.id, found.name, found.bot_id) == (made.id, "First", bot.id)
+    assert near_now(found.created_at)
+    for query in ({"botId": bot.id}, {"meta": {"app": "sdk", "yes": True}}):
+        assert [item.id for item in (await kit.conversation.list(query)).items] == [made.id]
+        assert [item.data.id for item in await streamed(kit.conversation.list(query))] == [made.id]
+    nothing = await kit.conversation.list({"meta": {"app": "sdk", "yes": False}})
+    assert (nothing.items, nothing.cursor) == ([], "")
+    assert (await kit.conversation.update(made.id, {"name": None, "meta": {"app": "new"}})).id == made.id
+    found = await kit.conversation.fetch(made.id)
+    assert (found.name, found.meta) == (None, {"app": "new", "yes": True})
+    assert (await kit.conversation.upvote(made.id, {})).id == made.id
+    assert (await kit.conversation.downvote(made.id, {"value": -3, "reason": "No."})).id == made.id
+    exported = await kit.client_fetch("/api/v1/conversation/export")
+    assert made.id in {item["id"] for item in exported["items"]}
+    assert (await kit.conversation.delete(made.id)).id == made.id
+    await refused(kit.conversation.fetch(made.id), 404, "NOT_FOUND")
+    assert (await kit.bot.fetch(bot.id)).id == bot.id
+
+
+@driven
+async def test_messages(kit, service):
+    conversation = await a_conversation(kit)
+    base = f"/api/v1/conversation/{conversation}"
+    made = await kit.client_fetch(f"{base}/message/create", record={"type": "user", "text": "One."})
+    assert made["entities"] == []
+    batch = {"items": [{"id": "x", "type": "bot", "text": "Two."}, {"type": "context", "text": "Three."}]}
+    items = (await kit.client_fetch(f"{base}/message/batch/create", record=batch))["items"]
+    assert [item.get("originalId") for item in items] == ["x", None]
+    one = f"{base}/message/{made['id']}"
+    assert (await kit.client_fetch(f"{one}/fetch"))["text"] == "One."
+    assert (await kit.client_fetch(f"{one}/update", record={"text": "1."}))["id"] == made["id"]
+    for verb in ("upvote", "downvote"):
+        assert (await kit.client_fetch(f"{one}/{verb}", record={}))["id"] == made["id"]
+    listed = await kit.client_fetch(f"{base}/message/list")
+    assert [(item["type"], item["text"]) for item in listed["items"]] == [
+        ("user", "1."),
+        ("bot", "Two."),
+        ("context", "Three."),
+    ]
+    assert (await kit.client_fetch(f"{one}/delete", record={}))["id"] == made["id"]
+    left = await streamed(kit.client_fetch(f"{base}/message/list"))
+    assert [(line["type"], line["data"]["text"]) for line in left] == [("item", "Two."), ("item", "Three.")]
+
+
+@driven
+async def test_pages_follow_cursors_to_the_empty_page_and_a_stream_brings_them_all(kit, service):
+    conversation = await a_conversation(kit)
+    path = f"/api/v1/conversation/{conversation}/message"
+    for start in (0, 100):
+        items = [{"type": "user", "text": str(start + index)} for index in range(100 - start // 2)]
+        await kit.client_fetch(f"{path}/batch/create", record={"items": items})
+    lines = await streamed(kit.client_fetch(f"{path}/list"))
+    assert [line["data"]["text"] for line in lines] == [str(index) for index in range(150)]
+    bounded = await streamed(kit.client_fetch(f"{path}/list", query={"take": 120, "order": "desc"}))
+    assert [line["data"]["text"] for line in bounded] == [str(index) for index in range(149, 29, -1)]
+
+    made = [kit.contact.create({"nick": str(index), "meta": {"many": True}}) for index in range(105)]
+    ids = [contact.id for contact in await asyncio.gather(*made)]
+    query = {"meta": {"many": True}, "order": "asc", "take": 40}
+    pages = []
+    while not pages or pages[-1].items:
+        pages.append(await kit.contact.list(query))
+        query["cursor"] = pages[-1].cursor
+    assert [len(page.items) for page in pages] == [40, 40, 25, 0]
+    assert pages[-1].cursor == ""
+    assert all(page.cursor == page.items[-1].id for page in pages[:-1])
+    found = [item.id for page in pages for item in page.items]
+    assert sorted(found) == sorted(ids)
+    whole = await streamed(kit.contact.list({"meta": {"many": True}}))
+    assert [item.data.id for item in whole] == found[::-1]
+
+
+@driven
+async def test_send_receive_and_complete(kit, service):
+    conversation = await a_conversation(kit)
+    sent = await kit.conversation.send(conversation, {"text": " What is your name? "})
+    assert sent.entities == []
+    received = await kit.conversation.receive(conversation, {})
+    assert received.text.startswith("I am Bo. You asked “What is your name?”")
+    assert received.usage.token > 0
+    both = await kit.conversation.complete(conversation, {"text": "And now?"})
+    assert (both.end.reason.value, both.usage.token > 0) == ("stop", True)
+    again = await kit.conversation.complete(conversation, {})
+    readme = await kit.conversation.complete(conversation, {"messages": [{"type": "user", "text": "Hm?"}]})
+    assert len({both.id, again.id, readme.id}) == 3
+    base = f"/api/v1/conversation/{conversation}"
+    said = (await kit.client_fetch(f"{base}/message/list"))["items"]
+    assert [message["type"] for message in said] == ["user", "bot", "user", "bot", "bot", "user", "bot"]
+    assert (said[0]["id"], said[0]["text"]) == (sent.id, "What is your name?")
+    assert (said[1]["id"], said[1]["text"]) == (received.id, received.text)
+    usage = await kit.client_fetch(f"{base}/usage/fetch")
+    assert (usage["messages"], usage["tokens"] > 0) == (7, True)
+    compacted = await kit.client_fetch(f"{base}/compact", record={})
+    assert (compacted["text"] != "", compacted["usage"]["token"] > 0) == (True, True)
+
+
+@driven
+async def test_streamed_turns_bring_every_event_in_its_type_and_the_result_last(kit, service):
+    conversation = await a_conversation(kit)
+    (sent,) = await streamed(kit.conversation.send(conversation, {"text": "Hello – 👋?"}))
+    assert (sent.type.value, sent.data.entities) == ("result", [])
+    turns = (
+        kit.conversation.receive(conversation, {}),
+        kit.conversation.complete(conversation, {"text": "And?"}),
+        kit.conversation.complete(None, {"backstory": "You are Cy.", "messages": [asked("Who – 👋?")]}),
+    )
+    for turn in turns:
+        events = await streamed(turn)
+        assert in_order([event.type.value for event in events]) == STREAM
+        (result,) = [event.data for event in events if event.type.value == "result"]
+        (message,) = [event.data for event in events if event.type.value == "message"]
+        (usage,) = [event.data for event in events if event.type.value == "usage"]
+        tokens = [event.data.token for event in events if event.type.value == "token"]
+        assert "".join(tokens) == result.text == message.text
+        assert (message.type.value, usage.model) == ("bot", "offline")
+        assert usage.input_tokens_used + usage.output_tokens_used == result.usage.token
+
+
+@driven
+async def test_a_stateless_complete_stores_nothing(kit, service):
+    before = (await kit.usage.fetch()).conversations
+    request = {"messages": [asked("Who are you?")], "backstory": "You are Cy.", "model": "offline"}
+    done = await kit.conversation.complete(None, request)
+    assert done.text.startswith("I am Cy. You asked “Who are you?”")
+    assert done.end.reason.value == "stop"
+    assert (await kit.usage.fetch()).conversations == before
+
+
+@driven
+async def test_functions_with_data_without_a_result_and_forced(kit, service):
+    conversation = await a_conversation(kit)
+    request = types.ConversationMessageCompleteRequest.from_dict(
+        {"text": "Get weather for Oslo.", "functions": [WEATHER | {"result": {"data": {"degrees": 5}}}]}
+    )
+    events = await plain_events(kit, f"conversation/{conversation}/complete", request.to_dict())
+    activities = [
+        event["data"]["meta"]["activity"] for event in events if event["data"].get("type") == "activity"
+    ]
+    assert [activity["type"] for activity in activities] == ["request", "response"]
+    assert {activity["function"]["name"] for activity in activities} == {"getWeather"}
+    assert activities[1]["function"]["result"] == {"degrees": 5}
+    typed = await kit.conversation.complete(conversation, request)
+    assert "getWeather said" in typed.text
+
+    left = await kit.conversation.complete(
+        conversation, {"text": "Get weather again.", "functions": [WEATHER]}
+    )
+    assert left.end.reason.value == "activity"
+    asking = await kit.client_fetch(
+        f"/api/v1/conversation/{conversation}/message/list", query={"order": "desc", "take": 1}
+    )
+    activity = asking["items"][0]["meta"]["activity"]
+    response = {"type": "response", "function": activity["function"] | {"result": {"degrees": 7}}}
+    answer = {"type": "activity", "text": "It answered.", "meta": {"activity": response}}
+    await kit.client_fetch(f"/api/v1/conversation/{conversation}/message/create", record=answer)
+    went_on = await kit.conversation.complete(conversation, {"functions": [WEATHER]})
+    assert (went_on.end.reason.value, "7" in went_on.text) == ("stop", True)
+
+    forced = WEATHER | {"result": {"data": 1}, "call": {"start": True, "end": True}}
+    stateless = {"messages": [asked("Hi.")], "functions": [forced]}
+    kinds = [event.type.value for event in await streamed(kit.conversation.complete(None, stateless))]
+    assert kinds.count("message") >= 2
+    one_step = stateless | {"functions": [WEATHER | {"result": {"data": 1}, "call": {"start": True}}]}
+    stepped = await kit.conversation.complete(None, one_step | {"limits": {"iterations": 1}})
+    assert stepped.end.reason.value == "iteration"
+
+
+@driven
+async def test_the_agent_of_the_sdk_answers_its_functions_on_channels(kit, service):
+    cities = []
+
+    async def weather(arguments):
+        cities.append(arguments["city"])
+        return {"degrees": 5}
+
+    tools = {"get_weather": Tool("The weather.", weather, parameters=WEATHER["parameters"])}
+    conversation = await a_conversation(kit)
+    events = [
+        event
+        async for event in complete(
+            client=kit, conversation_id=conversation, tools=tools, text="Get weather for Oslo."
+        )
+    ]
+    kinds = [event["type"] for event in events]
+    waits = [kind for kind in kinds if kind.startswith("waitForChannelMessage")]
+    assert waits == ["waitForChannelMessageBegin", "waitForChannelMessageEnd"]
+    assert (kinds.count("toolCallStart"), kinds.count("toolCallEnd"), kinds.count("toolCallError")) == (
+        1,
+        1,
+        0,
+    )
+    assert cities == ["Get weather for Oslo."]
+
+    messages = [asked("Get weather for Rome.")]
+    loop = [event async for event in execute(client=kit, messages=messages, tools=tools, max_iterations=4)]
+    assert loop[-1] == {"type": "exit", "data": {"code": 0}}
+    assert cities[1:] == ["Get weather for Rome."]
+    assert [message["type"] for message in messages] == ["user", "activity", "activity", "bot"]
+
+    stop = [asked("Now exit.")]
+    ended = [event async for event in execute(client=kit, messages=stop, max_iterations=4)]
+    assert ended[-1]["type"] == "exit"
+    assert {"name": "exit", "args": ended[-1]["data"]} in [
+        event["data"] for event in ended if event["type"] == "toolCallStart"
+    ]
+
+
+@driven
+async def test_a_dispatched_completion_is_heard_on_its_channel(kit, service):
+    conversation = await a_conversation(kit)
+    stateful = await kit.conversation.dispatch(conversation, {"text": "Go."})
+    assert len(stateful.channel_id) >= 16
+    named = {"messages": [asked("Go.")], "channelId": "a-channel-of-this-very-test"}
+    stateless = [await kit.conversation.dispatch(None, named) for _ in range(2)]
+    assert [one.channel_id for one in stateless] == ["a-channel-of-this-very-test"] * 2
+    for channel in (stateful.channel_id, stateless[0].channel_id):
+        live = await heard(kit, channel)
+        assert in_order([event["type"] for event in live]) == STREAM
+        assert live[-1]["data"]["end"] == {"reason": "stop"}
+        assert await heard(kit, channel, historyLength=1000) == live
+
+
+@driven
+async def test_what_is_published_is_heard(kit, service):
+    channel = "a-channel-between-two"
+    told = {"text": "Grüße 👋", "deep": {"list": [1, None]}}
+    assert (await kit.channel.publish(channel, {"message": told})).id == channel
+    assert await heard(kit, channel, 1, historyLength=10) == [told]
+    live = asyncio.create_task(heard(kit, channel, 2, historyLength=2))
+    await kit.channel.publish(channel, {"message": {"second": True}})
+    assert await live == [told, {"second": True}]
+    await refused(kit.channel.publish("short", {"message": {}}), 400, "BAD_REQUEST")
+
+
+@driven
+async def test_a_task_is_triggered_and_followed_to_its_conversation_and_messages(kit, service):
+    bot = await kit.bot.create({"name": "Bo", "backstory": "You are Bo.", "model": "offline"})
+    request = {"name": "Morning", "description": "Say good morning.", "botId": bot.id, "meta": {"t": "1"}}
+    limits = {"sessionDuration": 0, "maxIterations": 20, "maxTime": 900_000, "maxCalls": 5}
+    task = await kit.task.create(request | limits | {"schedule": "0 9 * * 1-5", "timezone": "Europe/Oslo"})
+    found = await kit.task.fetch(task.id)
+    assert (found.name, found.bot_id, found.schedule, found.timezone) == (
+        "Morning",
+        bot.id,
+        "0 9 * * 1-5",
+        "Europe/Oslo",
+    )
+    assert (found.status.value, found.outcome.value, found.last_run_at) == ("idle", "pending", None)
+    assert found.next_run_at > time.time() * 1000
+    assert (await kit.task.update(task.id, {"schedule": None})).id == task.id
+    assert (await kit.task.fetch(task.id)).next_run_at is None
+    assert [item.id for item in (await kit.task.list({"botId": bot.id, "status": "idle"})).items] == [task.id]
+    assert [item.data.id for item in await streamed(kit.task.list({"meta": {"t": "1"}}))] == [task.id]
+    exports = (await kit.task.export({"meta": {"t": "1"}})).items
+    exports += [item.data for item in await streamed(kit.task.export({"meta": {"t": "1"}}))]
+    assert [(item.id, item.name) for item in exports] == [(task.id, "Morning")] * 2
+
+    assert (await kit.task.trigger(task.id)).id == task.id
+
+    async def ended():
+        items = (await kit.task.execution.list(task.id)).items
+        return items and items[0].completed_at and items[0]
+
+    execution = await until(ended)
+    assert (execution.status.value, execution.outcome.value) == ("idle", "success")
+    assert (execution.task_id, execution.name) == (task.id, "Morning")
+    assert abs(datetime.now(UTC) - execution.completed_at) < timedelta(minutes=2)
+    (item,) = await streamed(kit.task.execution.list(task.id, {"status": "idle"}))
+    assert (item.data.id, item.data.conversation_id) == (execution.id, execution.conversation_id)
+    conversation = await kit.conversation.fetch(execution.conversation_id)
+    assert (conversation.task_id, conversation.bot_id) == (task.id, bot.id)
+    (listed,) = (await kit.conversation.list({"taskId": task.id})).items
+    assert listed.id == conversation.id
+    said = await kit.client_fetch(f"/api/v1/conversation/{conversation.id}/message/list")
+    assert [message["type"] for message in said["items"]] == ["user", "bot"]
+    assert said["items"][1]["text"].startswith("I am Bo.")
+    assert (await kit.task.fetch(task.id)).outcome.value == "success"
+    await refused(kit.task.execution.cancel(task.id, execution.id), 409, "CONFLICT")
+    assert (await kit.task.delete(task.id)).id == task.id
+    await refused(kit.task.trigger(task.id), 404, "NOT_FOUND")
+
+
+@driven
+async def test_running_tasks_and_executions_are_cancelled(kit, service):
+    bot = await kit.bot.create({"name": "Slow", "model": "offline/latency=50"})
+    for cancel_execution in (True, False):
+        task = await kit.task.create({"name": "Long", "botId": bot.id})
+        await kit.task.trigger(task.id)
+
+        async def running(task=task):
+            items = (await kit.task.execution.list(task.id, {"status": "running"})).items
+            return items and items[0]
+
+        execution = await until(running)
+        if cancel_execution:
+            done = await kit.task.execution.cancel(task.id, execution.id)
+            assert (done.id, done.task_id) == (execution.id, task.id)
+        else:
+            assert (await kit.task.cancel(task.id)).id == task.id
+
+        async def canceled(task=task):
+            items = (await kit.task.execution.list(task.id, {"status": "canceled"})).items
+            return items and items[0]
+
+        ended = await until(canceled)
+        assert (ended.id, ended.outcome.value) == (execution.id, "failure")
+        assert (await kit.task.cancel(task.id)).id == task.id
+
+
+@driven
+async def test_datasets_and_records(kit, service):
+    dataset = await kit.dataset.create({"name": "Animals", "meta": {"kind": "zoo"}})
+    assert (await kit.dataset.update(dataset.id, {"description": "All of them."})).id == dataset.id
+    found = await kit.dataset.fetch(dataset.id)
+    assert (found.name, found.description, found.meta) == ("Animals", "All of them.", {"kind": "zoo"})
+    assert [item.id for item in (await kit.dataset.list({"meta": {"kind": "zoo"}})).items] == [dataset.id]
+    assert [item.data.id for item in await streamed(kit.dataset.list({"meta": {"kind": "zoo"}}))] == [
+        dataset.id
+    ]
+    record = await kit.dataset.record.create(dataset.id, {"text": "Cats purr.", "meta": {"legs": 4}})
+    await kit.dataset.record.create(dataset.id, {"text": "Snakes hiss.", "meta": {"legs": 0}})
+    assert (await kit.dataset.record.update(dataset.id, record.id, {"text": "Cats meow."})).id == record.id
+    assert (await kit.dataset.record.fetch(dataset.id, record.id)).text == "Cats meow."
+    newest_first = ["Snakes hiss.", "Cats meow."]
+    for listed in (kit.dataset.record.list, kit.dataset.record.export):
+        assert [item.text for item in (await listed(dataset.id)).items] == newest_first
+        assert [item.data.text for item in await streamed(listed(dataset.id))] == newest_first
+    searched = await kit.dataset.search(dataset.id, {"search": "cats", "filter": {"legs": {"$gt": 1}}})
+    assert [(one.id, one.text, one.score > 0) for one in searched.records] == [
+        (record.id, "Cats meow.", True)
+    ]
+    assert (await kit.dataset.record.delete(dataset.id, record.id)).id == record.id
+    assert (await kit.dataset.delete(dataset.id)).id == dataset.id
+    await refused(kit.dataset.fetch(dataset.id), 404, "NOT_FOUND")
+
+
+@driven
+async def test_skillsets_and_abilities(kit, service):
+    skillset = await kit.skillset.create({"name": "Skills"})
+    assert (await kit.skillset.update(skillset.id, {"description": "Some."})).id == skillset.id
+    found = await kit.skillset.fetch(skillset.id)
+    assert (found.name, found.description) == ("Skills", "Some.")
+    assert skillset.id in [item.id for item in (await kit.skillset.list()).items]
+    assert skillset.id in [item.data.id for item in await streamed(kit.skillset.list())]
+    ability = await kit.skillset.ability.create(
+        skillset.id, {"name": "greet", "description": "Greets.", "instruction": "Say hello."}
+    )
+    assert (await kit.skillset.ability.update(skillset.id, ability.id, {"name": "hail"})).id == ability.id
+    found = await kit.skillset.ability.fetch(skillset.id, ability.id)
+    assert (found.name, found.description, found.instruction) == ("hail", "Greets.", "Say hello.")
+    for listed in (kit.skillset.ability.list, kit.skillset.ability.export):
+        assert [item.id for item in (await listed(skillset.id)).items] == [ability.id]
+        assert [item.data.id for item in await streamed(listed(skillset.id))] == [ability.id]
+    assert (await kit.skillset.ability.delete(skillset.id, ability.id)).id == ability.id
+    assert (await kit.skillset.delete(skillset.id)).id == skillset.id
+
+
+@driven
+async def test_files_models_teams_usage_and_events(kit, service):
+    file = await kit.file.create({"name": "Notes", "meta": {"f": "1"}})
+    assert (await kit.file.update(file.id, {"description": "Mine."})).id == file.id
+    found = await kit.file.fetch(file.id)
+    assert (found.name, found.description) == ("Notes", "Mine.")
+    assert [item.id for item in (await kit.file.list({"meta": {"f": "1"}})).items] == [file.id]
+    assert [item.data.id for item in await streamed(kit.file.list({"meta": {"f": "1"}}))] == [file.id]
+    assert (await kit.file.sync(file.id)).id == file.id
+    assert (await kit.file.delete(file.id)).id == file.id
+    models = (await kit.platform.model.list()).items
+    assert [(model.id, model.type.value, model.provider != "") for model in models] == [
+        ("offline", "language", True)
+    ]
+    assert [item.data.id for item in await streamed(kit.platform.model.list())] == ["offline"]
+    assert [team.name for team in (await kit.team.list()).items] == ["Ada"]
+    before = await kit.usage.fetch()
+    conversation = await a_conversation(kit)
+    await kit.conversation.complete(conversation, {"text": "Hi."})
+    used = await kit.usage.fetch()
+    assert (used.conversations, used.messages) == (before.conversations + 1, before.messages + 2)
+    assert used.tokens > before.tokens
+    series = await kit.usage.series.fetch()
+    assert len(series.tokens) == len(series.messages) == len(series.conversations) == 90
+    assert series.tokens[-1].total == used.tokens
+    newest = (await kit.event.log.list({"take": 20})).items
+    assert conversation in {event.conversation_id for event in newest}
+    assert "conversation.create" in {event.type for event in newest}
+    assert len(await streamed(kit.event.log.list({"take": 3}))) == 3
+    assert conversation in {event.conversation_id for event in (await kit.event.log.export()).items}
+    assert conversation in {item.data.conversation_id for item in await streamed(kit.event.log.export())}
+
+
+@driven
+async def test_every_error_arrives_with_its_code_and_status(kit, service):
+    conversation = await a_conversation(kit)
+    bad = await refused(kit.task.create({"name": "T", "schedule": "nonsense"}), 400, "BAD_REQUEST")
+    assert "nonsense" not in bad.message
+    await refused(kit.conversation.send(conversation, {"text": "  "}), 400, "BAD_REQUEST")
+    await refused(kit.conversation.complete(None, {"messages": "x"}), 400, "BAD_REQUEST")
+    await refused(kit.conversation.fetch(NOWHERE), 404, "NOT_FOUND")
+    await refused(kit.conversation.fetch("no-id-at-all"), 404, "NOT_FOUND")
+    await refused(kit.portal.list(), 404, "NOT_FOUND")
+    await refused(kit.client_fetch("/api/v1/bot/create"), 405, "METHOD_NOT_ALLOWED")
+    await refused(kit.client_fetch("/api/v1/bot/list", record={}), 405, "METHOD_NOT_ALLOWED")
+    await refused(kit.bot.create({"backstory": "x" * 2_000_000}), 413, "CONTENT_TOO_LARGE")
+    with pytest.raises(httpx.ResponseNotRead):  # the SDK's own bug: no stream begins, and the reason is lost
+        await streamed(kit.conversation.complete(NOWHERE, {"text": "Hi."}))
+
+    context = service.installation.context
+    for token in ("ct_wrong", None, an_expired_secret(context, service.account)):
+        async with a_kit(service, token) as stranger:
+            await refused(stranger.conversation.list(), 401, "NOT_AUTHENTICATED")
+    async with a_kit(service, a_secret(context, service.account, ("read",))) as reader:
+        assert (await reader.conversation.fetch(conversation)).id == conversation
+        await refused(reader.conversation.delete(conversation), 403, "NOT_AUTHORIZED")
+    other = an_account(context, "Eve")
+    with context.transaction() as session:
+        set_limits(session, session.get_one(Account, other), {"rate_turn": "1/m"})
+    async with a_kit(service, a_secret(context, other)) as eve:
+        await refused(eve.conversation.fetch(conversation), 403, "NOT_AUTHORIZED")
+        await refused(eve.conversation.delete(conversation), 403, "NOT_AUTHORIZED")
+        own = await a_conversation(eve)
+        await eve.conversation.send(own, {"text": "One."})
+        await refused(eve.conversation.send(own, {"text": "Two."}), 429, "LIMITS_REACHED")
+
+
+@driven
+async def test_a_second_turn_on_a_busy_conversation_is_a_conflict(kit, service):
+    conversation = await a_conversation(kit, model="offline/latency=3")
+    async for event in kit.conversation.complete(conversation, {"text": "Slowly."}).stream():
+        if event.type.value == "completeBegin":
+            await refused(kit.conversation.complete(conversation, {"text": "Quick!"}), 409, "CONFLICT")
+            await refused(kit.conversation.receive(conversation, {}), 409, "CONFLICT")
+    assert event.type.value == "result"
+    said = await kit.client_fetch(f"/api/v1/conversation/{conversation}/message/list")
+    assert [message["type"] for message in said["items"]] == ["user", "bot"]
+
+
+@driven
+async def test_the_options_of_the_client(kit, service):
+    async with a_kit(service, timezone="Asia/Tokyo", timeout=20.0, headers={"x-more": "1"}) as tokyo:
+        conversation = await a_conversation(tokyo)
+        assert (await tokyo.conversation.complete(conversation, {"text": "Now?"})).end.reason.value == "stop"
+        extended = tokyo.extend(secret=service.token, base_url=f"{service.origin}/")
+        async with extended:
+            assert (await extended.conversation.fetch(conversation)).id == conversation
