@@ -28,6 +28,7 @@ from api.chatbotkit.answers import (
     answers_in,
     event_line,
     form_of,
+    in_form,
     replays,
     returns,
     server_event,
@@ -298,11 +299,3 @@ def shown(word: dict[str, Any], epochs: set[int], write: Callable[[str, Any], by
     if word["epoch"] != min(epochs) and event["type"] in PARTIAL:
         return None
     return write(event["type"], event["data"])
-
-
-def in_form(form: str, document: dict[str, Any]) -> Response:
-    """A result that is there at once, in the form that was asked for."""
-    if form == JSON:
-        return JSONResponse(document)
-    write = event_line if form == JSONL else server_event
-    return Response(write("result", document), media_type=form)

@@ -56,6 +56,16 @@ def test_send_stores_and_nobody_answers(client, context, talk):
     assert streamed(client, f"{API}/{talk}/send", {"text": "x"})[0]["type"] == "result"
 
 
+@pytest.mark.parametrize("form", ["application/json", "application/jsonl", "text/event-stream"])
+def test_a_message_sent_again_under_its_key_is_told_in_the_form_asked_for(client, context, talk, form):
+    headers = {"Idempotency-Key": "one", "Accept": form}
+    first, second = (client.post(f"{API}/{talk}/send", json={"text": "Hi"}, headers=headers) for _ in "12")
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert (first.content, first.headers["content-type"]) == (second.content, second.headers["content-type"])
+    assert second.headers["Idempotency-Replayed"] == "true"
+    assert texts(context) == [("user", "Hi")]
+
+
 def test_complete_answers_with_the_stored_message(client, context, talk, working):
     answer = client.post(f"{API}/{talk}/complete", json={"text": "How high is the tower?"}).json()
     assert answer["end"] == {"reason": "stop"}
