@@ -29,7 +29,7 @@ from core.settings import Settings
 from core.settlement import discard, lock, patiently, put_off, settle_failure, store
 from core.telling import ChannelTelling, Silence, Telling
 from core.turn_requests import ALL, TurnRequest
-from core.turn_results import failed, result_of, stateless_events
+from core.turn_results import result_of, stateless_events
 from core.work import Claim, Lease, LeaseLost, Leases, claim
 from models import Action, ErrorClass, MessageType
 
@@ -117,19 +117,24 @@ def _tried(context: Context, claimed: Claim, turn: _Turn | None, lease: Lease) -
     try:
         return _attempt(context, claimed, turn, lease, speaking if listened == ALL else Silence())
     finally:
-        if claimed.channel is not None and claimed.conversation_id is not None:
+        if claimed.channel is not None:
             _tell_result(context, claimed, speaking)
         context.live.announce(claimed.account_id, channel)
 
 
 def _tell_result(context: Context, claimed: Claim, telling: Telling) -> None:
-    """The end of a turn whose channel is read by somebody who knows nothing of its run."""
+    """The end of a turn whose channel is read by somebody who knows nothing of its run.
+
+    The answer of a turn without a conversation was told as it was stored nowhere.
+    """
     try:
         with context.transaction(claimed.account_id) as session:
             result = result_of(session, claimed.id)
     except Unavailable:
         return
-    for kind, data in result.events() if result else ():
+    if result is None or (claimed.conversation_id is None and result.error_class is None):
+        return
+    for kind, data in result.events():
         telling.tell(kind, data)
 
 
@@ -171,11 +176,7 @@ def _settled(context: Context, claimed: Claim, turn: _Turn, lease: Lease, tellin
 def _stateless(context: Context, claimed: Claim, talk: Talk, lease: Lease, telling: Telling) -> str:
     """A turn without a conversation: its answer is told, and only what it used is stored."""
     notes = MemoryNotes(context, claimed.account_id, lease.check)
-    try:
-        answer = converse(context, talk, notes, telling)
-    except Failure as failure:
-        telling.tell("error", failed(failure.error_class))
-        raise
+    answer = converse(context, talk, notes, telling)
     outcome = patiently(context, lease, lambda session: store(session, claimed, 0, answer))
     for kind, data in stateless_events(answer, notes.tokens(answer)):
         telling.tell(kind, data)

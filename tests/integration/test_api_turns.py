@@ -314,6 +314,37 @@ def test_a_stateless_turn_in_the_background_keeps_what_was_sent_sealed_and_only_
     assert one(context, "SELECT count(*) FROM messages") == 0
 
 
+def test_a_turn_in_the_background_that_is_tried_again_ends_once(
+    client, context, account, leases, monkeypatch
+):
+    failures = [True, False]
+    monkeypatch.setattr("core.chat.offline._fails", lambda *_: failures.pop(0))
+    body = {"messages": [{"type": "user", "text": "Hi"}]}
+    channel = client.post(f"{API}/dispatch", json=body).json()["channelId"]
+    with hands(context, leases):
+        assert heard(client, channel, until="result")[-1]["data"]["type"] == "result"
+    assert one(context, "SELECT attempt FROM runs") == 2
+    said = [word["data"]["type"] for _, word in context.live.wait(account, channel, "0", 0.1)]
+    assert [kind for kind in said if kind in {"result", "error"}] == ["result"]
+
+
+def test_a_turn_in_the_background_that_fails_says_so_once(client, context, account, leases):
+    body = {"messages": [{"type": "user", "text": "Hi"}], "model": "offline/finish=refused"}
+    channel = client.post(f"{API}/dispatch", json=body).json()["channelId"]
+    with hands(context, leases):
+        assert heard(client, channel, until="error")[-1]["data"]["data"]["code"] == "UNPROCESSABLE_ENTITY"
+    said = [word["data"]["type"] for _, word in context.live.wait(account, channel, "0", 0.1)]
+    assert said[-1] == "error"
+    assert said.count("error") == 1
+
+
+def test_the_channel_of_a_turn_ends_with_its_conversation(client, talk):
+    channel = "c" * 30
+    client.post(f"{API}/{talk}/dispatch", json={"text": "Hi", "channelId": channel})
+    client.post(f"{API}/{talk}/delete")
+    assert heard(client, channel, until="error")[-1]["data"]["data"]["code"] == "CONFLICT"
+
+
 def test_compacting_sums_up_and_the_bot_sees_the_summary_from_then_on(client, context, talk, working):
     assert client.post(f"{API}/{talk}/compact", json={}).json()["id"] == talk
     client.post(f"{API}/{talk}/complete", json={"text": "How high is the tower?"})
