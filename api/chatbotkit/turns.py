@@ -188,16 +188,19 @@ def turn_request(request: Request, caller: Caller, body: TurnShape, **more: Any)
     """What comes along with a turn.
 
     Raises:
-        InvalidInput: an unknown x-timezone. NotAuthorized: extensions under a session token.
+        InvalidInput: an unknown x-timezone. NotAuthorized: extensions or channels under a session token.
 
     """
     extensions = body.extensions
     if extensions is not None and caller.conversation_id is not None:
         raise NotAuthorized("A session token may not bring extensions.")
+    functions = tuple(function.function() for function in body.functions or ())
+    if caller.conversation_id is not None and any("channel" in (f.result or {}) for f in functions):
+        raise NotAuthorized("A session token may not listen to the channels of its account.")
     limits = getattr(body, "limits", None)
     zone = request.headers.get("x-timezone")
     return TurnRequest(
-        functions=tuple(function.function() for function in body.functions or ()),
+        functions=functions,
         extra_backstory=(extensions.backstory if extensions else None) or "",
         records=tuple(
             record.text
