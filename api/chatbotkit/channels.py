@@ -156,7 +156,7 @@ class _Heard:
         return event_line("message", said)
 
     async def _missed(self) -> AsyncIterator[bytes]:
-        """The end of a turn whose worker could store it and tell nobody, seen at two looks: it may be late."""
+        """The end of a turn whose worker could tell nobody, once two looks have seen it: it may be late."""
         run, result = await run_in_threadpool(self.turn)
         self._ended = run is None or self._over
         self._over = result is not None

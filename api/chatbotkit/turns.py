@@ -296,8 +296,10 @@ PARTIAL = frozenset({"token", "reasoningToken", "completeBegin", "completeEnd", 
 
 
 def shown(word: dict[str, Any], epochs: set[int], write: Callable[[str, Any], bytes]) -> bytes | None:
-    """A word of a turn as its event; None for what a later attempt says all over again."""
+    """A word of a turn as its event; None for what is not its own, or said before."""
     event = word["data"]
+    if "epoch" not in word:
+        return None  # a caller's, published on the channel of the turn
     epochs.add(word["epoch"])
     if word["epoch"] != min(epochs) and event["type"] in PARTIAL:
         return None

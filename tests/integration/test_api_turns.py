@@ -248,6 +248,36 @@ def test_a_function_answered_on_a_channel(client, context, talk, working):
     assert "stormy" in events[-1]["data"]["text"]
 
 
+def test_a_function_hears_what_is_published_and_not_what_turns_tell(client, context, account, talk, working):
+    channel = "the-channel-of-the-turn-itself"
+    functions = [{**WEATHER, "result": {"channel": channel}}]
+    client.post(
+        f"{API}/{talk}/dispatch",
+        json={"text": "getWeather here", "functions": functions, "channelId": channel},
+    )
+    while b"waitForChannel" not in json.dumps(context.live.wait(account, channel, "0", 0.1)).encode():
+        time.sleep(0.02)
+    client.post(f"/api/v1/channel/{channel}/publish", json={"message": {"data": "stormy"}})
+    assert "stormy" in heard(client, channel, until="result")[-1]["data"]["data"]["text"]
+
+
+def test_what_is_published_on_the_channel_of_a_turn_does_not_break_its_stream(
+    client, context, account, leases, talk
+):
+    events = []
+    asking = threading.Thread(
+        target=lambda: events.extend(streamed(client, f"{API}/{talk}/complete", {"text": "Hi"}))
+    )
+    asking.start()
+    while not (found := rows(context, "SELECT id FROM runs")):
+        time.sleep(0.02)
+    client.post(f"/api/v1/channel/{found[0]['id']}/publish", json={"message": {"type": "result"}})
+    with hands(context, leases):
+        asking.join()
+    assert [event["type"] for event in events].count("result") == 1
+    assert events[-1]["data"]["end"] == {"reason": "stop"}
+
+
 def test_a_dispatched_turn_is_heard_on_its_channel_even_afterwards(client, context, talk, working):
     channel = "c" * 30
     body = {"text": "How high is the tower?", "channelId": channel}
