@@ -10,7 +10,7 @@ import uuid
 import pytest
 
 from core.conversations import create_conversation
-from tests.factories import a_bot, a_conversation, execute, one, rows
+from tests.factories import a_bot, a_conversation, an_account, execute, one, rows
 from tests.hands import hands
 
 API = "/api/v1/conversation"
@@ -314,6 +314,20 @@ def heard(client, channel, until):
     return asyncio.run(asyncio.wait_for(listen(), 20))
 
 
+def test_a_channel_opens_no_conversation_of_others(client, context, talk):
+    body = {"text": "Hi", "channelId": "c" * 30}
+    theirs = a_conversation(context, an_account(context)).id
+    assert client.post(f"{API}/{talk}/dispatch", json=body).status_code == 200
+    assert client.post(f"{API}/{theirs}/dispatch", json=body).status_code == 403
+    assert client.post(f"{API}/{uuid.uuid4()}/dispatch", json=body).status_code == 404
+
+
+def test_a_stateless_turn_takes_a_model_and_a_contact_as_objects(client):
+    model = {"name": "offline", "config": {"temperature": None, "chunks": 2}}
+    body = {"messages": [{"type": "user", "text": "Hi"}], "contactId": {"fingerprint": "f"}, "model": model}
+    assert client.post(f"{API}/complete", json=body).status_code == 200
+
+
 def test_a_stateless_turn_answers_and_stores_nothing(client, context):
     body = {
         "backstory": "You are Kim. The tower is 300 metres high.",
@@ -447,6 +461,10 @@ def test_bad_turns_are_400_and_store_nothing(client, context, talk, body):
             ]
         },
         {"messages": [{"type": "user", "text": "x"}], "model": "///"},
+        {"messages": [{"type": "user", "text": "x"}], "model": {"name": "offline", "config": {"a": {}}}},
+        {"messages": [{"type": "user", "text": "x"}], "model": {"config": {}}},
+        {"messages": [{"type": "user", "text": "x"}], "contactId": 5},
+        {"messages": [{"type": "user", "text": "x"}], "contactId": {"fingerprint": 5}},
     ],
 )
 def test_bad_stateless_turns_are_400(client, body):
