@@ -45,6 +45,7 @@ CONVERSATION = text(
     " LEFT JOIN runs r ON r.id = :run LEFT JOIN tasks t ON t.id = r.task_id"
     " LEFT JOIN task_usage_days u ON u.task_id = t.id AND u.day = current_date WHERE c.id = :id"
 )
+IS_THERE = text("SELECT 1 FROM conversations WHERE id = :id")
 # The newest messages up to a size in bytes, so that a long history is never read whole.
 HISTORY = text(
     "SELECT seq, type, text, meta FROM (SELECT seq, type, text, meta,"
@@ -116,10 +117,26 @@ def _tried(context: Context, claimed: Claim, turn: _Turn | None, lease: Lease) -
     speaking = ChannelTelling(context.live, claimed.account_id, channel, claimed.epoch)
     try:
         return _attempt(context, claimed, turn, lease, speaking if listened == ALL else Silence())
+    except LeaseLost:
+        _silence(context, claimed, channel)
+        raise
     finally:
         if claimed.channel is not None:
             _tell_result(context, claimed, speaking)
         context.live.announce(claimed.account_id, channel)
+
+
+def _silence(context: Context, claimed: Claim, channel: str) -> None:
+    """Forgets what was still told of a conversation that had gone."""
+    if claimed.conversation_id is None:
+        return
+    try:
+        with context.transaction(claimed.account_id) as session:
+            here = session.execute(IS_THERE, {"id": claimed.conversation_id}).one_or_none()
+    except Unavailable:
+        return
+    if here is None:
+        context.live.forget(claimed.account_id, [channel])
 
 
 def _tell_result(context: Context, claimed: Claim, telling: Telling) -> None:

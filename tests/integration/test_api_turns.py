@@ -481,6 +481,41 @@ def test_channels_have_names_and_belong_to_their_account(client, context, accoun
     assert context.live.wait(uuid.uuid4(), "x" * 20, "0", 0.1) == []
 
 
+@pytest.mark.parametrize(("verb", "body"), [("delete", {}), ("update", {"text": "Other words."})])
+def test_an_answer_that_is_deleted_or_changed_is_silenced(
+    client, context, account, talk, working, verb, body
+):
+    answer = streamed(client, f"{API}/{talk}/complete", {"text": "Hi"})[-1]["data"]
+    run = str(one(context, "SELECT id FROM runs"))
+    assert context.live.wait(account, run, "0", 0.1)
+    assert client.post(f"{API}/{talk}/message/{answer['id']}/{verb}", json=body).status_code == 200
+    assert context.live.wait(account, run, "0", 0.1) == []
+
+
+def test_a_conversation_deleted_in_the_middle_of_an_answer_is_silenced(client, context, account, leases):
+    bot = a_bot(context, account, model="offline/latency=1.5/chunks=30")
+    talk = a_conversation(context, account, bot_id=bot.id).id
+    events = []
+    asking = threading.Thread(
+        target=lambda: events.extend(streamed(client, f"{API}/{talk}/complete", {"text": "Hi"}))
+    )
+    with hands(context, leases):
+        asking.start()
+        while "token" not in {event["type"] for event in told(context, account)}:
+            time.sleep(0.02)
+        assert client.post(f"{API}/{talk}/delete").status_code == 200
+        asking.join()
+    assert events[-1]["data"]["code"] == "CONFLICT"
+    assert told(context, account) == []
+
+
+def told(context, account):
+    """What is there to be heard of the only turn."""
+    runs = rows(context, "SELECT id FROM runs")
+    words = context.live.wait(account, str(runs[0]["id"]), "0", 0.1) if runs else []
+    return [word["data"] for _, word in words]
+
+
 def test_a_deleted_conversation_is_silenced(client, context, account, talk, working):
     streamed(client, f"{API}/{talk}/complete", {"text": "Hi"})
     run = str(one(context, "SELECT id FROM runs"))
