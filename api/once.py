@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
@@ -61,7 +61,8 @@ class _Write:
     def settle(self, response: Response) -> None:
         """Stores the result in the write's transaction; an answer that is an error leaves the key free."""
         if response.status_code == 200:
-            finish(self.session, self.key, json.loads(bytes(response.body)))
+            document = getattr(response, "document", None)
+            finish(self.session, self.key, document or json.loads(bytes(response.body)))
         else:
             let_go(self.session, self.key)
 
@@ -70,13 +71,17 @@ class Route(APIRoute):
     """A route of the dialect. A POST with an Idempotency-Key has one effect."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        from api.chatbotkit.answers import form_of, in_form
+
         handle = super().get_route_handler()
 
         async def handle_once(request: Request) -> Response:
             try:
                 response = await handle(request)
             except Replayed as replayed:
-                return JSONResponse(replayed.document, headers=TOLD_AGAIN)
+                response = in_form(form_of(request), replayed.document)
+                response.headers.update(TOLD_AGAIN)
+                return response
             write = getattr(request.state, "write", None)
             if write is not None:
                 await run_in_threadpool(write.settle, response)

@@ -17,11 +17,11 @@ from core.rates import Rate
 from core.settings import Settings
 
 WAIT = timedelta(seconds=2)  # that a delete waits for its place, so that a loop over deletes loses nothing
-TURNS = frozenset({"send", "receive", "complete", "dispatch", "trigger"})
+TURNS = frozenset({"send", "receive", "complete", "compact", "dispatch", "trigger"})
 TURN_QUOTAS = ("messages", "tokens")
 # What a request uses up. Tasks that run on schedule have budgets of their own instead.
 QUOTAS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (r".*/(receive|complete|dispatch)", TURN_QUOTAS),
+    (r".*/(receive|complete|compact|dispatch)", TURN_QUOTAS),
     (r".*/trigger", (*TURN_QUOTAS, "conversations")),
     (r".*/send|.*/message/create|.*/message/batch/create", ("messages",)),
     (r".*/conversation/create|.*/bot/[^/]+/session/create", ("conversations", "messages")),

@@ -53,6 +53,10 @@ SUMMARISE = (
     "Summarise the conversation so far for whoever goes on with it: what was asked, what was answered and"
     " agreed, and every fact, name and number that may be needed again. Write plain sentences."
 )
+# A turn that is not told how often it may ask: its caller can go on from there.
+ITERATIONS = 100
+# What is said after a call that nobody answered goes on without it.
+SPOKEN = frozenset({MessageType.USER, MessageType.BOT, MessageType.INSTRUCTION})
 LISTEN = 1.0  # seconds between two looks whether an answer from a channel is still wanted
 
 
@@ -148,7 +152,7 @@ def converse(context: Context, talk: Talk, notes: Notes, telling: Telling) -> An
         talk = _note(desk, talk, _requests(answer), answer)
         talk, end = _answered(desk, _spent(talk, answer), answer.calls)
         iterations += 1
-        if end is None and iterations == talk.request.iterations:
+        if end is None and iterations == (talk.request.iterations or ITERATIONS):
             end = "iteration"
     return Answer("", end=end)
 
@@ -180,7 +184,7 @@ def _unanswered(history: Sequence[StoredMessage]) -> tuple[ToolCall, ...]:
     waiting: list[ToolCall] = []
     for message in history:
         activity = message.meta.get("activity") if message.type == MessageType.ACTIVITY else None
-        if message.type == MessageType.USER:
+        if message.type in SPOKEN:
             waiting = []
         if not isinstance(activity, dict) or not isinstance(activity.get("function"), dict):
             continue
@@ -227,7 +231,9 @@ def _heard(desk: _Desk, talk: Talk, channel: str, call: ToolCall) -> Any:
             deadline.check()
         except ModelTimeout:
             raise Failure(ErrorClass.TIMEOUT, "channel", final=True) from None
-        words = live.wait(talk.account_id, channel, place, min(LISTEN, deadline.remaining()))
+        heard = live.wait(talk.account_id, channel, place, min(LISTEN, deadline.remaining()))
+        place = heard[-1][0] if heard else place
+        words = [word for word in heard if "epoch" not in word[1]]  # what turns tell is no answer
     message = words[0][1].get("data")
     desk.telling.tell("waitForChannelMessageEnd", {**asked, "message": message})
     return message
@@ -265,7 +271,10 @@ def _call(desk: _Desk, talk: Talk, window: int) -> Answer:
     provider, model, options = context.providers.provider_for(talk.model)
     tools = tuple(function.tool() for function in talk.request.functions)
     system = _system(talk)
-    messages, _ = fit(system, to_chat_messages(talk.history, tools=bool(tools)), window)
+    said = to_chat_messages(talk.history, tools=bool(tools))
+    messages, _ = fit(system, said, window)
+    if said and said[-1].role == "tool" and (not messages or messages[-1] is not said[-1]):
+        raise ContextTooLong("result")  # a model that does not see it would ask for it without end
     if talk.calls_left is not None and talk.calls_left <= 0:
         raise Failure(ErrorClass.LIMIT, "iterations", final=True)
     price = FREE if model == OFFLINE else context.settings.prices.get(model)

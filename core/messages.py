@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy import text as sql
 from sqlalchemy.orm import Session
 
-from core.context import account_of
+from core.context import account_of, silence_after_commit
 from core.drafts import Draft, checked_labels, checked_type, checked_words
 from core.entities import Entity, read_entities
 from core.errors import InvalidInput, NotFound
@@ -29,6 +29,7 @@ NEXT_PLACE = sql(
 # What is made from the text before this commits is discarded (core/settlement.py).
 PURGE = sql("UPDATE conversations SET purge_epoch = purge_epoch + 1, updated_at = now() WHERE id = :id")
 FORGET_SUMMARY = sql("UPDATE runs SET summary = NULL WHERE id = :id AND summary IS NOT NULL")
+TOLD_ON = sql("SELECT COALESCE(channel, CAST(id AS text)) FROM runs WHERE id = :id AND trigger = 'api'")
 
 FIELDS = frozenset({"type", "text", "name", "description", "meta", "entities"})
 MOST_AT_ONCE = 100
@@ -192,9 +193,13 @@ def delete_message(
 
 
 def _forget_summary(session: Session, message: Message) -> None:
-    """The summary of a run is the beginning of its reply. Before the message: the order of locks."""
+    """The summary of a run is the beginning of its reply, which was told on a live channel as well.
+
+    Before the message: the order of locks.
+    """
     if message.run_id is not None and message.step != "prompt":
         session.execute(FORGET_SUMMARY, {"id": message.run_id})
+        silence_after_commit(session, session.scalars(TOLD_ON, {"id": message.run_id}).all())
 
 
 def list_messages(

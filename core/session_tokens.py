@@ -57,7 +57,7 @@ def create_session_token(
 
     """
     conversation = own(session, Conversation, conversation_id)
-    lifetime = USUAL if seconds is None else timedelta(seconds=min(seconds, 10**6))
+    lifetime = USUAL if seconds is None else timedelta(seconds=max(0, min(seconds, 10**6)))
     if not SHORTEST <= lifetime <= LONGEST:
         raise InvalidInput("A session lasts 1800 to 86400 seconds.")
     ends = database_now(session) + lifetime

@@ -108,11 +108,14 @@ def dispatch(
 
     Raises:
         InvalidInput: a channel's name has 16 to 200 characters.
+        NotFound, NotAuthorized: the conversation.
         Conflict: a turn is under way; or the installation has no key to seal with.
 
     """
     name = checked_channel(channel) if channel else str(uuid.uuid4())
     account = account_of(session)
+    if conversation_id is not None:
+        own(session, Conversation, conversation_id)
     session.execute(RELEASE_CHANNEL, {"account": account, "channel": name})
     same = select(Run).where(Run.account_id == account, Run.channel == name)
     earlier = session.scalars(same).one_or_none()

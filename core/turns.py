@@ -29,7 +29,7 @@ from core.settings import Settings
 from core.settlement import discard, lock, patiently, put_off, settle_failure, store
 from core.telling import ChannelTelling, Silence, Telling
 from core.turn_requests import ALL, TurnRequest
-from core.turn_results import failed, result_of, stateless_events
+from core.turn_results import result_of, stateless_events
 from core.work import Claim, Lease, LeaseLost, Leases, claim
 from models import Action, ErrorClass, MessageType
 
@@ -45,6 +45,7 @@ CONVERSATION = text(
     " LEFT JOIN runs r ON r.id = :run LEFT JOIN tasks t ON t.id = r.task_id"
     " LEFT JOIN task_usage_days u ON u.task_id = t.id AND u.day = current_date WHERE c.id = :id"
 )
+IS_THERE = text("SELECT 1 FROM conversations WHERE id = :id")
 # The newest messages up to a size in bytes, so that a long history is never read whole.
 HISTORY = text(
     "SELECT seq, type, text, meta FROM (SELECT seq, type, text, meta,"
@@ -116,20 +117,41 @@ def _tried(context: Context, claimed: Claim, turn: _Turn | None, lease: Lease) -
     speaking = ChannelTelling(context.live, claimed.account_id, channel, claimed.epoch)
     try:
         return _attempt(context, claimed, turn, lease, speaking if listened == ALL else Silence())
+    except LeaseLost:
+        _silence(context, claimed, channel)
+        raise
     finally:
-        if claimed.channel is not None and claimed.conversation_id is not None:
+        if claimed.channel is not None:
             _tell_result(context, claimed, speaking)
         context.live.announce(claimed.account_id, channel)
 
 
+def _silence(context: Context, claimed: Claim, channel: str) -> None:
+    """Forgets what was still told of a conversation that had gone."""
+    if claimed.conversation_id is None:
+        return
+    try:
+        with context.transaction(claimed.account_id) as session:
+            here = session.execute(IS_THERE, {"id": claimed.conversation_id}).one_or_none()
+    except Unavailable:
+        return
+    if here is None:
+        context.live.forget(claimed.account_id, [channel])
+
+
 def _tell_result(context: Context, claimed: Claim, telling: Telling) -> None:
-    """The end of a turn whose channel is read by somebody who knows nothing of its run."""
+    """The end of a turn whose channel is read by somebody who knows nothing of its run.
+
+    The answer of a turn without a conversation was told as it was stored nowhere.
+    """
     try:
         with context.transaction(claimed.account_id) as session:
             result = result_of(session, claimed.id)
     except Unavailable:
         return
-    for kind, data in result.events() if result else ():
+    if result is None or (claimed.conversation_id is None and result.error_class is None):
+        return
+    for kind, data in result.events():
         telling.tell(kind, data)
 
 
@@ -171,11 +193,7 @@ def _settled(context: Context, claimed: Claim, turn: _Turn, lease: Lease, tellin
 def _stateless(context: Context, claimed: Claim, talk: Talk, lease: Lease, telling: Telling) -> str:
     """A turn without a conversation: its answer is told, and only what it used is stored."""
     notes = MemoryNotes(context, claimed.account_id, lease.check)
-    try:
-        answer = converse(context, talk, notes, telling)
-    except Failure as failure:
-        telling.tell("error", failed(failure.error_class))
-        raise
+    answer = converse(context, talk, notes, telling)
     outcome = patiently(context, lease, lambda session: store(session, claimed, 0, answer))
     for kind, data in stateless_events(answer, notes.tokens(answer)):
         telling.tell(kind, data)

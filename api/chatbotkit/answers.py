@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from fastapi import Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 from api.errors import ErrorAnswer
 from api.once import Rebuild
@@ -134,3 +134,17 @@ def event_line(kind: str, data: Any, **more: Any) -> bytes:
 def server_event(kind: str, data: Any) -> bytes:
     """The same for `text/event-stream`."""
     return f"event: {kind}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
+
+
+class Told(Response):
+    """A result that is there at once, as a stream of one event."""
+
+    def __init__(self, document: Mapping[str, Any], form: str) -> None:
+        write = event_line if form == JSONL else server_event
+        super().__init__(write("result", document), media_type=form)
+        self.document = document
+
+
+def in_form(form: str, document: Mapping[str, Any]) -> Response:
+    """A result that is there at once, in the form that was asked for."""
+    return JSONResponse(document) if form == JSON else Told(document, form)

@@ -52,6 +52,7 @@ router = APIRouter(tags=["channel"], route_class=Route)
 MOST_HISTORY = 10_000
 LOOK = 1.0
 ENDS = frozenset({"result", "error"})
+UNKEPT = {"message": "The turn has ended; its answer is not kept any more.", "code": "NOT_FOUND"}
 
 
 def _channel_again(session: Session, replay: Replay) -> Mapping[str, Any]:
@@ -133,6 +134,7 @@ class _Heard:
         self._channel = channel
         self._epochs: set[int] = set()
         self._ended = False
+        self._over = False
 
     def turn(self) -> tuple[Run | None, TurnResult | None]:
         """The turn that speaks here, if one does, and what it came to."""
@@ -180,9 +182,12 @@ class _Heard:
         return event_line("message", said)
 
     async def _missed(self) -> AsyncIterator[bytes]:
-        """The end of a turn whose worker could store it and tell nobody."""
+        """The end of a turn whose worker could tell nobody, once two looks have seen it: it may be late."""
         run, result = await run_in_threadpool(self.turn)
-        self._ended = run is None or result is not None
-        if run is not None and result is not None and run.conversation_id is not None:
-            for kind, data in result.events():
-                yield event_line("message", {"type": kind, "data": data})
+        self._ended = run is None or self._over
+        self._over = result is not None
+        if run is None or result is None or not self._ended:
+            return
+        stored = run.conversation_id is not None or result.error_class is not None
+        for kind, data in result.events() if stored else [("error", UNKEPT)]:
+            yield event_line("message", {"type": kind, "data": data})

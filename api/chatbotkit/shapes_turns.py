@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, StrictBool, StrictStr, field_validator
 
 from api.chatbotkit.shapes import Answer, Milliseconds, Request, Text, Whole
-from api.chatbotkit.shapes_conversations import EntityShape, MessageRequest
+from api.chatbotkit.shapes_conversations import ContactShape, EntityShape, MessageRequest
 from core.turn_requests import Function
 
 MOST_FUNCTIONS = 64
@@ -130,17 +130,12 @@ class CompleteRequest(ReceiveRequest):
     messages: list[Any] | None = None
 
 
-class ModelShape(Request):
-    name: StrictStr
-    config: dict[str, Any] | None = None
-
-
 class StatelessRequest(ReceiveRequest):
     messages: list[MessageRequest] = Field(description="Oldest first.")
     botId: Text = None
     backstory: Text = None
-    model: StrictStr | ModelShape | None = None
-    contactId: Any = None
+    model: StrictStr | dict[str, Any] | None = None
+    contactId: StrictStr | ContactShape | None = None
     attachments: list[dict[str, Any]] | None = None
 
 

@@ -31,14 +31,14 @@ from api.chatbotkit.answers import (
     returns,
     server_event,
 )
-from api.chatbotkit.shapes_turns import ModelShape, StatelessRequest, StatelessTurnAnswer
+from api.chatbotkit.shapes_turns import StatelessRequest, StatelessTurnAnswer
 from api.chatbotkit.turns import BEAT, HEARTBEAT, STATUS, turn_request
 from api.errors import error_answer
 from api.once import Route
 from core.accounts import Caller
 from core.agent import converse, stateless_talk
 from core.bots import find_bot
-from core.chat.model_name import parse_model
+from core.chat.model_name import model_string
 from core.chat.provider import Deadline
 from core.context import Context
 from core.conversations import MOST_AT_CREATION
@@ -141,9 +141,7 @@ def stateless_request(request: Request, caller: Caller, body: StatelessRequest) 
         if isinstance(body.contactId, str):
             own(session, Contact, body.contactId)
         backstory, model = (bot.backstory, bot.model) if bot else (None, None)
-    model = _model(body.model) or model
-    if model is not None:
-        parse_model(model)
+    model = model_string(body.model) or model
     return turn_request(
         request,
         caller,
@@ -156,12 +154,6 @@ def stateless_request(request: Request, caller: Caller, body: StatelessRequest) 
 
 def _configured(body: StatelessRequest) -> bool:
     return body.backstory is not None or body.model is not None
-
-
-def _model(given: str | ModelShape | None) -> str | None:
-    if not isinstance(given, ModelShape):
-        return given
-    return "/".join([given.name, *(f"{key}={value}" for key, value in (given.config or {}).items())])
 
 
 def _carry_out(context: Context, caller: Caller, wanted: TurnRequest, asked: Asked) -> None:

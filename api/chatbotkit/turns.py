@@ -27,6 +27,7 @@ from api.chatbotkit.answers import (
     answers_in,
     event_line,
     form_of,
+    in_form,
     replays,
     returns,
     server_event,
@@ -187,16 +188,19 @@ def turn_request(request: Request, caller: Caller, body: TurnShape, **more: Any)
     """What comes along with a turn.
 
     Raises:
-        InvalidInput: an unknown x-timezone. NotAuthorized: extensions under a session token.
+        InvalidInput: an unknown x-timezone. NotAuthorized: extensions or channels under a session token.
 
     """
     extensions = body.extensions
     if extensions is not None and caller.conversation_id is not None:
         raise NotAuthorized("A session token may not bring extensions.")
+    functions = tuple(function.function() for function in body.functions or ())
+    if caller.conversation_id is not None and any("channel" in (f.result or {}) for f in functions):
+        raise NotAuthorized("A session token may not listen to the channels of its account.")
     limits = getattr(body, "limits", None)
     zone = request.headers.get("x-timezone")
     return TurnRequest(
-        functions=tuple(function.function() for function in body.functions or ()),
+        functions=functions,
         extra_backstory=(extensions.backstory if extensions else None) or "",
         records=tuple(
             record.text
@@ -297,17 +301,11 @@ PARTIAL = frozenset({"token", "reasoningToken", "completeBegin", "completeEnd", 
 
 
 def shown(word: dict[str, Any], epochs: set[int], write: Callable[[str, Any], bytes]) -> bytes | None:
-    """A word of a turn as its event; None for what a later attempt says all over again."""
+    """A word of a turn as its event; None for what is not its own, or said before."""
     event = word["data"]
+    if "epoch" not in word:
+        return None  # a caller's, published on the channel of the turn
     epochs.add(word["epoch"])
     if word["epoch"] != min(epochs) and event["type"] in PARTIAL:
         return None
     return write(event["type"], event["data"])
-
-
-def in_form(form: str, document: dict[str, Any]) -> Response:
-    """A result that is there at once, in the form that was asked for."""
-    if form == JSON:
-        return JSONResponse(document)
-    write = event_line if form == JSONL else server_event
-    return Response(write("result", document), media_type=form)

@@ -195,6 +195,9 @@ def test_a_quota_that_is_used_up_refuses_what_draws_on_it(context, account, worl
     assert answer.headers["x-failure-code"] == "LIMITS_REACHED"
     assert 0 < int(answer.headers["retry-after"]) <= 31 * 86_400
     assert "tokens" in answer.json()["message"]
+    for turn in ("receive", "complete", "compact", "dispatch"):
+        asked = client.post(f"/api/v1/conversation/{world.conversationId}/{turn}", json={})
+        refused(asked, 429, "LIMITS_REACHED")
     assert client.post(CREATE, json={"name": "a"}).status_code == 200
     assert client.get(LIST).status_code == 200
 

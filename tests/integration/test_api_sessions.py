@@ -49,7 +49,7 @@ def test_a_session_lasts_as_long_as_it_was_asked_for(context, client, world, sec
     assert abs(made["expiresAt"] - float(now) - (seconds or 3600) * 1000) < 60_000
 
 
-@pytest.mark.parametrize("seconds", [1799, 86_401, 0, -1, 10**30, 1800.5, "3600", True, [3600]])
+@pytest.mark.parametrize("seconds", [1799, 86_401, 0, -1, 10**30, -(2**63), 1800.5, "3600", True, [3600]])
 def test_no_session_is_shorter_or_longer_or_nonsense(context, client, world, seconds):
     for path in (f"conversation/{world.conversationId}", f"bot/{world.botId}"):
         answer = client.post(f"/api/v1/{path}/session/create", json={"durationInSeconds": seconds})
@@ -210,3 +210,13 @@ def test_another_token_or_a_session_that_is_gone_is_not_told_again(context, acco
     refused(a_client(context, a_secret(context, account)).post(path, headers=key), 409, "CONFLICT")
     execute(context, "DELETE FROM session_tokens")
     refused(client.post(path, headers=key), 409, "CONFLICT")
+
+
+def test_a_session_does_not_listen_to_the_channels_of_its_account(context, client, world, browser):
+    function = {"name": "ask", "description": "Asks.", "parameters": {"type": "object", "properties": {}}}
+    body = {"functions": [{**function, "result": {"channel": "a-channel-of-others"}}]}
+    before = one(context, "SELECT count(*) FROM runs")
+    for path in ("receive", "complete"):
+        answer = browser.post(f"/api/v1/conversation/{world.conversationId}/{path}", json=body)
+        refused(answer, 403, "NOT_AUTHORIZED")
+    assert one(context, "SELECT count(*) FROM runs") == before

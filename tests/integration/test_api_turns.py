@@ -10,7 +10,7 @@ import uuid
 import pytest
 
 from core.conversations import create_conversation
-from tests.factories import a_bot, a_conversation, execute, one, rows
+from tests.factories import a_bot, a_conversation, an_account, execute, one, rows
 from tests.hands import hands
 
 API = "/api/v1/conversation"
@@ -48,6 +48,16 @@ def test_send_stores_and_nobody_answers(client, context, talk):
     assert texts(context) == [("user", "Hello")]
     assert one(context, "SELECT count(*) FROM runs") == 0
     assert streamed(client, f"{API}/{talk}/send", {"text": "x"})[0]["type"] == "result"
+
+
+@pytest.mark.parametrize("form", ["application/json", "application/jsonl", "text/event-stream"])
+def test_a_message_sent_again_under_its_key_is_told_in_the_form_asked_for(client, context, talk, form):
+    headers = {"Idempotency-Key": "one", "Accept": form}
+    first, second = (client.post(f"{API}/{talk}/send", json={"text": "Hi"}, headers=headers) for _ in "12")
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert (first.content, first.headers["content-type"]) == (second.content, second.headers["content-type"])
+    assert second.headers["Idempotency-Replayed"] == "true"
+    assert texts(context) == [("user", "Hi")]
 
 
 def test_complete_answers_with_the_stored_message(client, context, talk, working):
@@ -232,6 +242,36 @@ def test_a_function_answered_on_a_channel(client, context, talk, working):
     assert "stormy" in events[-1]["data"]["text"]
 
 
+def test_a_function_hears_what_is_published_and_not_what_turns_tell(client, context, account, talk, working):
+    channel = "the-channel-of-the-turn-itself"
+    functions = [{**WEATHER, "result": {"channel": channel}}]
+    client.post(
+        f"{API}/{talk}/dispatch",
+        json={"text": "getWeather here", "functions": functions, "channelId": channel},
+    )
+    while b"waitForChannel" not in json.dumps(context.live.wait(account, channel, "0", 0.1)).encode():
+        time.sleep(0.02)
+    client.post(f"/api/v1/channel/{channel}/publish", json={"message": {"data": "stormy"}})
+    assert "stormy" in heard(client, channel, until="result")[-1]["data"]["data"]["text"]
+
+
+def test_what_is_published_on_the_channel_of_a_turn_does_not_break_its_stream(
+    client, context, account, leases, talk
+):
+    events = []
+    asking = threading.Thread(
+        target=lambda: events.extend(streamed(client, f"{API}/{talk}/complete", {"text": "Hi"}))
+    )
+    asking.start()
+    while not (found := rows(context, "SELECT id FROM runs")):
+        time.sleep(0.02)
+    client.post(f"/api/v1/channel/{found[0]['id']}/publish", json={"message": {"type": "result"}})
+    with hands(context, leases):
+        asking.join()
+    assert [event["type"] for event in events].count("result") == 1
+    assert events[-1]["data"]["end"] == {"reason": "stop"}
+
+
 def test_a_dispatched_turn_is_heard_on_its_channel_even_afterwards(client, context, talk, working):
     channel = "c" * 30
     body = {"text": "How high is the tower?", "channelId": channel}
@@ -268,6 +308,20 @@ def heard(client, channel, until):
     return asyncio.run(asyncio.wait_for(listen(), 20))
 
 
+def test_a_channel_opens_no_conversation_of_others(client, context, talk):
+    body = {"text": "Hi", "channelId": "c" * 30}
+    theirs = a_conversation(context, an_account(context)).id
+    assert client.post(f"{API}/{talk}/dispatch", json=body).status_code == 200
+    assert client.post(f"{API}/{theirs}/dispatch", json=body).status_code == 403
+    assert client.post(f"{API}/{uuid.uuid4()}/dispatch", json=body).status_code == 404
+
+
+def test_a_stateless_turn_takes_a_model_and_a_contact_as_objects(client):
+    model = {"name": "offline", "config": {"temperature": None, "chunks": 2}}
+    body = {"messages": [{"type": "user", "text": "Hi"}], "contactId": {"fingerprint": "f"}, "model": model}
+    assert client.post(f"{API}/complete", json=body).status_code == 200
+
+
 def test_a_stateless_turn_answers_and_stores_nothing(client, context):
     body = {
         "backstory": "You are Kim. The tower is 300 metres high.",
@@ -296,6 +350,37 @@ def test_a_stateless_turn_in_the_background_keeps_what_was_sent_sealed_and_only_
     assert one(context, "SELECT request FROM runs") is None
     assert one(context, "SELECT summary FROM runs") is None
     assert one(context, "SELECT count(*) FROM messages") == 0
+
+
+def test_a_turn_in_the_background_that_is_tried_again_ends_once(
+    client, context, account, leases, monkeypatch
+):
+    failures = [True, False]
+    monkeypatch.setattr("core.chat.offline._fails", lambda *_: failures.pop(0))
+    body = {"messages": [{"type": "user", "text": "Hi"}]}
+    channel = client.post(f"{API}/dispatch", json=body).json()["channelId"]
+    with hands(context, leases):
+        assert heard(client, channel, until="result")[-1]["data"]["type"] == "result"
+    assert one(context, "SELECT attempt FROM runs") == 2
+    said = [word["data"]["type"] for _, word in context.live.wait(account, channel, "0", 0.1)]
+    assert [kind for kind in said if kind in {"result", "error"}] == ["result"]
+
+
+def test_a_turn_in_the_background_that_fails_says_so_once(client, context, account, leases):
+    body = {"messages": [{"type": "user", "text": "Hi"}], "model": "offline/finish=refused"}
+    channel = client.post(f"{API}/dispatch", json=body).json()["channelId"]
+    with hands(context, leases):
+        assert heard(client, channel, until="error")[-1]["data"]["data"]["code"] == "UNPROCESSABLE_ENTITY"
+    said = [word["data"]["type"] for _, word in context.live.wait(account, channel, "0", 0.1)]
+    assert said[-1] == "error"
+    assert said.count("error") == 1
+
+
+def test_the_channel_of_a_turn_ends_with_its_conversation(client, talk):
+    channel = "c" * 30
+    client.post(f"{API}/{talk}/dispatch", json={"text": "Hi", "channelId": channel})
+    client.post(f"{API}/{talk}/delete")
+    assert heard(client, channel, until="error")[-1]["data"]["data"]["code"] == "CONFLICT"
 
 
 def test_compacting_sums_up_and_the_bot_sees_the_summary_from_then_on(client, context, talk, working):
@@ -370,6 +455,10 @@ def test_bad_turns_are_400_and_store_nothing(client, context, talk, body):
             ]
         },
         {"messages": [{"type": "user", "text": "x"}], "model": "///"},
+        {"messages": [{"type": "user", "text": "x"}], "model": {"name": "offline", "config": {"a": {}}}},
+        {"messages": [{"type": "user", "text": "x"}], "model": {"config": {}}},
+        {"messages": [{"type": "user", "text": "x"}], "contactId": 5},
+        {"messages": [{"type": "user", "text": "x"}], "contactId": {"fingerprint": 5}},
     ],
 )
 def test_bad_stateless_turns_are_400(client, body):
@@ -384,6 +473,41 @@ def test_channels_have_names_and_belong_to_their_account(client, context, accoun
     client.post(f"/api/v1/channel/{'x' * 20}/publish", json={"message": {"mine": 1}})
     assert context.live.wait(account, "x" * 20, "0", 0.1)[0][1] == {"data": {"mine": 1}}
     assert context.live.wait(uuid.uuid4(), "x" * 20, "0", 0.1) == []
+
+
+@pytest.mark.parametrize(("verb", "body"), [("delete", {}), ("update", {"text": "Other words."})])
+def test_an_answer_that_is_deleted_or_changed_is_silenced(
+    client, context, account, talk, working, verb, body
+):
+    answer = streamed(client, f"{API}/{talk}/complete", {"text": "Hi"})[-1]["data"]
+    run = str(one(context, "SELECT id FROM runs"))
+    assert context.live.wait(account, run, "0", 0.1)
+    assert client.post(f"{API}/{talk}/message/{answer['id']}/{verb}", json=body).status_code == 200
+    assert context.live.wait(account, run, "0", 0.1) == []
+
+
+def test_a_conversation_deleted_in_the_middle_of_an_answer_is_silenced(client, context, account, leases):
+    bot = a_bot(context, account, model="offline/latency=1.5/chunks=30")
+    talk = a_conversation(context, account, bot_id=bot.id).id
+    events = []
+    asking = threading.Thread(
+        target=lambda: events.extend(streamed(client, f"{API}/{talk}/complete", {"text": "Hi"}))
+    )
+    with hands(context, leases):
+        asking.start()
+        while "token" not in {event["type"] for event in told(context, account)}:
+            time.sleep(0.02)
+        assert client.post(f"{API}/{talk}/delete").status_code == 200
+        asking.join()
+    assert events[-1]["data"]["code"] == "CONFLICT"
+    assert told(context, account) == []
+
+
+def told(context, account):
+    """What is there to be heard of the only turn."""
+    runs = rows(context, "SELECT id FROM runs")
+    words = context.live.wait(account, str(runs[0]["id"]), "0", 0.1) if runs else []
+    return [word["data"] for _, word in words]
 
 
 def test_a_deleted_conversation_is_silenced(client, context, account, talk, working):

@@ -6,11 +6,12 @@ import pytest
 
 from core.chat.provider import Finished, FinishReason, TextDelta, ToolCall
 from core.errors import RunFailed
-from core.messages import delete_message
-from core.talking import complete
+from core.messages import append, delete_message
+from core.talking import complete, receive
 from core.turn_requests import Function, TurnRequest
 from core.turns import carry_out
 from core.work import LeaseLost, reap
+from models import MessageType
 from tests.factories import a_bot, a_conversation, execute, one, rows, the_run
 
 SCHEMA = {"type": "object", "properties": {"place": {"type": "string"}}}
@@ -164,11 +165,44 @@ def test_more_calls_than_allowed_fail_the_run_and_keep_what_was_done(context, le
     assert the_run(context, run.id)["request"] is None
 
 
+def test_a_result_the_model_cannot_be_shown_fails_the_run_instead_of_asking_for_it_again(
+    context, leases, speak, asked
+):
+    provider = speak(*[calls("one")] * 5)
+    run = asked(function("one", {"data": "x" * context.settings.history_tokens * 5}))
+    with pytest.raises(RunFailed, match="context_too_long"):
+        carry_out(context, leases, run.id, worker="here")
+    assert len(provider.requests) == 1
+
+
+def test_a_model_that_calls_and_calls_is_stopped(context, leases, speak, asked, monkeypatch):
+    monkeypatch.setattr("core.agent.ITERATIONS", 3)
+    provider = speak(*[calls("one")] * 5)
+    run = asked(function("one", {"data": 1}))
+    assert carry_out(context, leases, run.id, worker="here") == "succeeded"
+    assert len(provider.requests) == 3
+    assert the_run(context, run.id)["end_reason"] == "iteration"
+
+
 def test_a_function_nobody_declared_is_no_answer(context, leases, speak, asked):
     speak(calls("other"))
     run = asked(function("one", {"data": 1}))
     assert carry_out(context, leases, run.id, worker="here") == "retried"
     assert the_run(context, run.id)["error_code"] == "unknown_function"
+
+
+def test_a_call_that_was_left_behind_is_no_reason_not_to_answer(context, account, leases, speak):
+    talk = a_conversation(context, account, bot_id=a_bot(context, account).id)
+    left = {"activity": {"type": "request", "function": {"name": "one", "arguments": {}}}}
+    with context.transaction(account) as session:
+        append(session, talk.id, MessageType.USER, "Hello?")
+        append(session, talk.id, MessageType.ACTIVITY, "one()", meta=left)
+        append(session, talk.id, MessageType.BOT, "I could not ask.")
+        append(session, talk.id, MessageType.INSTRUCTION, "Say good bye.")
+        run = receive(session, talk.id)
+    speak(says("Good bye."))
+    assert carry_out(context, leases, run.id, worker="here") == "succeeded"
+    assert stored(context)[-1] == ("bot", "reply")
 
 
 def test_a_request_sealed_with_another_key_fails_the_run(context, leases, asked):
