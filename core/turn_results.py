@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.context import account_of
-from core.outcomes import Answer
+from core.outcomes import Answer, Failure
 from models import ErrorClass, MessageType
 
 # The last message a run stored that is an answer, or the request it ended with.
@@ -71,6 +71,13 @@ def failed(error_class: ErrorClass) -> dict[str, Any]:
     """The error of a turn that failed. No 5xx and no 429: the Node SDK would do it all once more."""
     words = SENTENCES.get(error_class, "The model gave no usable answer.")
     return {"message": words, "code": CODES.get(error_class, "UNPROCESSABLE_ENTITY")}
+
+
+def cut(failure: Failure) -> Answer | None:
+    """The answer of a turn that failed for its length alone: its caller judges what there is of it."""
+    if failure.error_class is not ErrorClass.TRUNCATED or not failure.answer.text:
+        return None
+    return replace(failure.answer, end="length")
 
 
 def stateless_events(answer: Answer, tokens: int) -> Iterator[tuple[str, dict[str, Any]]]:

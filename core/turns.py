@@ -29,7 +29,7 @@ from core.settings import Settings
 from core.settlement import discard, lock, patiently, put_off, settle_failure, store
 from core.telling import ChannelTelling, Silence, Telling
 from core.turn_requests import ALL, TurnRequest
-from core.turn_results import result_of, stateless_events
+from core.turn_results import TurnResult, cut, result_of, stateless_events
 from core.work import Claim, Lease, LeaseLost, Leases, claim
 from models import Action, ErrorClass, MessageType
 
@@ -126,6 +126,10 @@ def _tried(context: Context, claimed: Claim, turn: _Turn | None, lease: Lease) -
         context.live.announce(claimed.account_id, channel)
 
 
+def _told(result: TurnResult) -> bool:
+    return result.error_class in {None, ErrorClass.TRUNCATED}
+
+
 def _silence(context: Context, claimed: Claim, channel: str) -> None:
     """Forgets what was still told of a conversation that had gone."""
     if claimed.conversation_id is None:
@@ -149,7 +153,7 @@ def _tell_result(context: Context, claimed: Claim, telling: Telling) -> None:
             result = result_of(session, claimed.id)
     except Unavailable:
         return
-    if result is None or (claimed.conversation_id is None and result.error_class is None):
+    if result is None or (claimed.conversation_id is None and _told(result)):
         return
     for kind, data in result.events():
         telling.tell(kind, data)
@@ -193,7 +197,13 @@ def _settled(context: Context, claimed: Claim, turn: _Turn, lease: Lease, tellin
 def _stateless(context: Context, claimed: Claim, talk: Talk, lease: Lease, telling: Telling) -> str:
     """A turn without a conversation: its answer is told, and only what it used is stored."""
     notes = MemoryNotes(context, claimed.account_id, lease.check)
-    answer = converse(context, talk, notes, telling)
+    try:
+        answer = converse(context, talk, notes, telling)
+    except Failure as failure:
+        short = cut(failure)
+        for kind, data in stateless_events(short, notes.tokens(short)) if short else ():
+            telling.tell(kind, data)
+        raise
     outcome = patiently(context, lease, lambda session: store(session, claimed, 0, answer))
     for kind, data in stateless_events(answer, notes.tokens(answer)):
         telling.tell(kind, data)

@@ -48,7 +48,7 @@ from core.notes import MemoryNotes
 from core.outcomes import Answer, Failure, Postponed
 from core.rows import own
 from core.turn_requests import TurnRequest
-from core.turn_results import failed, stateless_events
+from core.turn_results import cut, failed, stateless_events
 from models import Contact, ErrorClass, new_id
 
 log = structlog.get_logger()
@@ -167,7 +167,10 @@ def _carry_out(context: Context, caller: Caller, wanted: TurnRequest, asked: Ask
         answer = converse(context, talk, notes, asked)
         ends = list(stateless_events(answer, notes.tokens(answer)))
     except Failure as failure:
-        answer, ends = failure.answer, [("error", failed(failure.error_class))]
+        answer, short = failure.answer, cut(failure)
+        ends = [("error", failed(failure.error_class))]
+        if short is not None:
+            ends = list(stateless_events(short, notes.tokens(short)))
     except Postponed:
         ends = [("error", failed(ErrorClass.PROVIDER_ERROR))]
     except Gone:

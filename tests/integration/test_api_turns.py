@@ -316,6 +316,18 @@ def test_a_channel_opens_no_conversation_of_others(client, context, talk):
     assert client.post(f"{API}/{uuid.uuid4()}/dispatch", json=body).status_code == 404
 
 
+def test_a_stateless_answer_cut_at_its_length_is_told_with_that_reason(client, context, account, leases):
+    body = {"messages": [{"type": "user", "text": "Tell me everything."}], "model": "offline/finish=length"}
+    answer = client.post(f"{API}/complete", json=body).json()
+    assert answer["end"] == {"reason": "length"}
+    assert answer["text"]
+    channel = client.post(f"{API}/dispatch", json=body).json()["channelId"]
+    with hands(context, leases):
+        assert heard(client, channel, until="result")[-1]["data"]["data"]["end"] == {"reason": "length"}
+    said = [word["data"]["type"] for _, word in context.live.wait(account, channel, "0", 0.1)]
+    assert said.count("result") + said.count("error") == 1
+
+
 def test_a_stateless_turn_takes_a_model_and_a_contact_as_objects(client):
     model = {"name": "offline", "config": {"temperature": None, "chunks": 2}}
     body = {"messages": [{"type": "user", "text": "Hi"}], "contactId": {"fingerprint": "f"}, "model": model}
