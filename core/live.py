@@ -8,6 +8,7 @@ as well, and a server that is away costs the words in between and nothing else.
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -66,8 +67,6 @@ class NoLive:
         return BEGIN
 
     def wait(self, account: uuid.UUID, channel: str, after: str, seconds: float) -> list[Words]:
-        import time
-
         del account, channel, after
         time.sleep(seconds)
         return []
@@ -106,12 +105,15 @@ class ValkeyLive:
         self._try(lambda: self._client.publish(key_of(account, channel), b""), None)
 
     def last(self, account: uuid.UUID, channel: str) -> str:
-        found = self._try(lambda: self._client.xrevrange(key_of(account, channel), count=1), [])
-        return found[0][0].decode() if found else BEGIN
+        # Places are times: while the server is away, what was said before is not taken for something new.
+        now = f"{int(time.time() * 1000)}-0"
+        found = self._try(lambda: self._client.xrevrange(key_of(account, channel), count=1), None)
+        if found is None:
+            return now
+        place: str = found[0][0].decode() if found else BEGIN
+        return place
 
     def wait(self, account: uuid.UUID, channel: str, after: str, seconds: float) -> list[Words]:
-        import time
-
         key = key_of(account, channel)
         block = max(1, min(int(seconds * 1000), 1000))
         began = time.monotonic()

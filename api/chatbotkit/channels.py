@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -12,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from api.auth import CallerPart, Tenant, context_of
+from api.auth import CallerPart, Credentials, Tenant, context_of
 from api.chatbotkit.answers import (
     JSON,
     JSONL,
@@ -35,11 +36,12 @@ from api.chatbotkit.shapes_turns import (
     StatelessDispatchRequest,
 )
 from api.chatbotkit.stateless import stateless_request
-from api.chatbotkit.turns import BEAT, HEARTBEAT, PARTIAL, text_of, turn_request
+from api.chatbotkit.turns import BEAT, HEARTBEAT, PARTIAL, text_of, turn_request, while_signed_in
 from api.live import Ears, ears_of, heard
 from api.once import Replay, Route
 from core import talking
 from core.accounts import Caller
+from core.blobs import TooLarge
 from core.context import Context
 from core.errors import InvalidInput, Unavailable
 from core.live import BEGIN, KEPT
@@ -51,6 +53,8 @@ router = APIRouter(tags=["channel"], route_class=Route)
 
 MOST_HISTORY = 10_000
 LOOK = 1.0
+# A channel keeps a thousand words in the memory of a server that others need too.
+LONGEST_WORD = 64 * 1024
 ENDS = frozenset({"result", "error"})
 UNKEPT = {"message": "The turn has ended; its answer is not kept any more.", "code": "NOT_FOUND"}
 
@@ -100,6 +104,8 @@ def publish(
     """Says something on a channel of the account; whoever subscribes hears it, for an hour."""
     del session
     name = checked_channel(channelId)
+    if len(json.dumps(body.message)) > LONGEST_WORD:
+        raise TooLarge(f"What is published has at most {LONGEST_WORD} bytes.")
     if not context_of(request).live.publish(caller.account_id, name, [{"data": body.message}]):
         raise Unavailable("Live channels are away.")
     return answer({"id": name})
@@ -107,7 +113,9 @@ def publish(
 
 @router.post("/channel/{channelId}/subscribe", responses=follows(Page[ChannelEvent]))
 @answers_in(JSONL)
-async def subscribe(request: Request, caller: CallerPart, channelId: str, body: HistoryRequest) -> Response:
+async def subscribe(
+    request: Request, caller: CallerPart, credentials: Credentials, channelId: str, body: HistoryRequest
+) -> Response:
     """What is said on a channel, line by line, until the caller leaves.
 
     With historyLength what was said before comes first, oldest first; of a dispatched turn everything does.
@@ -121,7 +129,8 @@ async def subscribe(request: Request, caller: CallerPart, channelId: str, body: 
     history = KEPT if run is not None and not history else history
     if form_of(request) == JSON:
         return JSONResponse({"items": await heard_of.past(history), "cursor": ""})
-    return StreamingResponse(heard_of.lines(history), media_type=JSONL)
+    lines = while_signed_in(heard_of.lines(history), context_of(request), credentials)
+    return StreamingResponse(lines, media_type=JSONL)
 
 
 class _Heard:

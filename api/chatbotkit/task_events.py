@@ -13,11 +13,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from api.auth import CallerPart, context_of
+from api.auth import CallerPart, Credentials, context_of
 from api.chatbotkit.answers import JSON, JSONL, answers_in, event_line, follows, form_of
 from api.chatbotkit.shapes import Page
 from api.chatbotkit.shapes_turns import HistoryRequest, TaskEventAnswer
-from api.chatbotkit.turns import BEAT, HEARTBEAT
+from api.chatbotkit.turns import BEAT, HEARTBEAT, while_signed_in
 from api.once import Route
 from core.accounts import Caller
 from core.context import Context
@@ -37,7 +37,7 @@ LONGEST_RUN = timedelta(days=2)  # a run's id is as old as the run, whose steps 
 @router.post("/{taskId}/subscribe", responses=follows(Page[TaskEventAnswer]))
 @answers_in(JSONL)
 async def subscribe_to_task(
-    request: Request, caller: CallerPart, taskId: str, body: HistoryRequest
+    request: Request, caller: CallerPart, credentials: Credentials, taskId: str, body: HistoryRequest
 ) -> Response:
     """What the task's runs do, line by line, until the caller leaves; the next run's events as well.
 
@@ -50,7 +50,8 @@ async def subscribe_to_task(
     first = await run_in_threadpool(subscriber.begin, taskId, history)
     if form_of(request) == JSON:
         return JSONResponse({"items": [_document(event) for event in first], "cursor": ""})
-    return StreamingResponse(subscriber.lines(first), media_type=JSONL)
+    lines = while_signed_in(subscriber.lines(first), context_of(request), credentials)
+    return StreamingResponse(lines, media_type=JSONL)
 
 
 def _document(event: TaskEvent) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from api.auth import CallerPart, Tenant, WriteKeyPart, context_of
+from api.auth import CallerPart, Credentials, Tenant, WriteKeyPart, caller_of, context_of
 from api.chatbotkit.answers import (
     EVENTS,
     JSON,
@@ -41,14 +41,14 @@ from api.chatbotkit.shapes_turns import (
     TurnAnswer,
     TurnShape,
 )
-from api.errors import CODES, error_answer
+from api.errors import CODES, answer_to, error_answer
 from api.live import Ears, ears_of, heard
 from api.once import TOLD_AGAIN, Replay, Route
 from core import talking
 from core.accounts import Caller
 from core.context import Context
 from core.entities import Entity, entity_documents, read_entities
-from core.errors import InvalidInput, NotAuthorized
+from core.errors import CrontalkError, InvalidInput, NotAuthorized
 from core.idempotency import WriteKey, begin, finish
 from core.live import BEGIN
 from core.schedule.zones import find_zone
@@ -295,6 +295,24 @@ async def streamed(waiting: Waiting, write: Callable[[str, Any], bytes]) -> Asyn
                 yield HEARTBEAT
             if not words:
                 await heard(event, LOOK)
+
+
+async def while_signed_in(
+    lines: AsyncIterator[bytes], context: Context, credentials: Credentials
+) -> AsyncIterator[bytes]:
+    """The lines of an endless stream, for as long as the token opens it: asked again at every heartbeat."""
+    secret = credentials.credentials if credentials else ""
+    asked = time.monotonic()
+    async for line in lines:
+        if time.monotonic() - asked >= BEAT:
+            asked = time.monotonic()
+            try:
+                await run_in_threadpool(caller_of, context, secret, "write")
+            except CrontalkError as error:
+                _, message, code, _ = answer_to(error)
+                yield event_line("error", {"message": message, "code": code})
+                return
+        yield line
 
 
 PARTIAL = frozenset({"token", "reasoningToken", "completeBegin", "completeEnd", "usage"})

@@ -528,3 +528,33 @@ def test_a_deleted_conversation_is_silenced(client, context, account, talk, work
     assert context.live.wait(account, run, "0", 0.1)
     client.post(f"{API}/{talk}/delete")
     assert context.live.wait(account, run, "0", 0.1) == []
+
+
+def test_a_word_on_a_channel_is_bounded(client):
+    path = f"/api/v1/channel/{'x' * 20}/publish"
+    assert client.post(path, json={"message": {"data": "x" * 60_000}}).status_code == 200
+    answer = client.post(path, json={"message": {"data": "x" * 70_000}})
+    assert (answer.status_code, answer.json()["code"]) == (413, "CONTENT_TOO_LARGE")
+
+
+def test_a_stream_ends_when_its_token_opens_it_no_more(client, context, monkeypatch):
+    import asyncio
+
+    from fastapi.security import HTTPAuthorizationCredentials
+
+    from api.chatbotkit import turns
+
+    async def endless():
+        while True:
+            yield b" "
+
+    async def all_lines(secret):
+        credentials = HTTPAuthorizationCredentials(scheme="Bearer", credentials=secret)
+        lines = turns.while_signed_in(endless(), context, credentials)
+        return [await anext(lines) for _ in range(2)]
+
+    monkeypatch.setattr(turns, "BEAT", 0.0)
+    secret = client.headers["authorization"].removeprefix("Bearer ")
+    assert asyncio.run(all_lines(secret)) == [b" ", b" "]
+    with pytest.raises(StopAsyncIteration):
+        asyncio.run(all_lines("ct_revoked"))
