@@ -40,7 +40,11 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/metrics", response_class=Response, responses=ANSWERS)
+# Without a token too, where the API listens on loopback alone.
+OPEN: dict[str, Any] = {"security": [{}]}
+
+
+@router.get("/metrics", response_class=Response, responses=ANSWERS, openapi_extra=OPEN)
 def metrics(request: Request, credentials: Credentials) -> Response:
     """Prometheus text. Open where the API listens on loopback alone; beyond it a token that may read."""
     context = context_of(request)

@@ -136,6 +136,8 @@ def page(
 def has_meta(column: Any, filters: Sequence[MetaFilter]) -> list[ColumnElement[bool]]:
     """The conditions of a list that is filtered by meta; paths and values travel as parameters.
 
+    Each key is one of its own: SQLAlchemy writes a path as an array literal and quotes nothing in it.
+
     Raises:
         InvalidInput: no text PostgreSQL can hold.
 
@@ -145,9 +147,9 @@ def has_meta(column: Any, filters: Sequence[MetaFilter]) -> list[ColumnElement[b
         for part in (*wanted.path, wanted.value):
             checked_text(part, "A meta filter", longest=10_000, empty=True)
         if wanted.value in BOOLEANS:
-            found.append(column[wanted.path] == cast(BOOLEANS[wanted.value], JSONB))
+            found.append(func.jsonb_extract_path(column, *wanted.path) == cast(BOOLEANS[wanted.value], JSONB))
         else:
-            found.append(column[wanted.path].astext == wanted.value)
+            found.append(func.jsonb_extract_path_text(column, *wanted.path) == wanted.value)
     return found
 
 

@@ -95,13 +95,14 @@ class Installation:
 
 
 @contextlib.contextmanager
-def an_installation(servers, worker_id: str, logs: Path) -> Iterator[Installation]:
-    """An empty, migrated database of its own, and an empty broker."""
+def an_installation(servers, worker_id: str, logs: Path, key: str | None = None) -> Iterator[Installation]:
+    """An empty, migrated database of its own, and an empty broker; with a key, also for this process."""
     number = uuid.uuid4().hex[:8]
     database_url = session_servers.clone_database(servers.admin_url, f"acceptance_{number}", upgrade)
     redis_url = session_servers.redis_url_for(servers, worker_id)
     quick = {"CRONTALK_LEASE": "4", "CRONTALK_GRACE": "5", "CRONTALK_RETRY_BASE": "0.2"}
-    settings = Settings(database_url=database_url, redis_url=redis_url, lease=timedelta(seconds=4))
+    home = {"home": logs / "home", "key": key}
+    settings = Settings(database_url=database_url, redis_url=redis_url, lease=timedelta(seconds=4), **home)
     context = make_context(settings, "tests")
     made = Installation(database_url, redis_url, logs, quick, context)
     made.context.publisher._client().flushdb()
@@ -136,7 +137,7 @@ class Service:
 @pytest.fixture(scope="module")
 def service(servers, worker_id, tmp_path_factory) -> Iterator[Service]:
     """An API, a worker and a scheduler for all tests of a module, ready to serve."""
-    with an_installation(servers, worker_id, tmp_path_factory.mktemp("service")) as installation:
+    with an_installation(servers, worker_id, tmp_path_factory.mktemp("service"), A_KEY) as installation:
         port = free_port()
         installation.settings["CRONTALK_KEY"] = A_KEY
         installation.settings["CRONTALK_PUBLIC_URL"] = f"http://127.0.0.1:{port}"

@@ -40,6 +40,10 @@ async def a_kit(service: Service, token: str | None = "", **options: Any) -> Asy
         yield kit
 
 
+async def a_conversation(kit: ChatBotKit, **fields: Any) -> str:
+    return (await kit.conversation.create({"backstory": "You are Bo.", "model": "offline", **fields})).id
+
+
 async def streamed(response: Any) -> list[Any]:
     return [item async for item in response.stream()]
 

@@ -130,6 +130,21 @@ def test_runs_are_filtered_by_task_and_state(client, world):
     assert client.get(f"{API}/run/list", params={"state": "tired"}).status_code == 400
 
 
+@pytest.mark.parametrize("key", ["a b", "a,b", "a{b", "a}b", 'a"b', "a\\b", "NULL", "a ", "null,", "ä+", "5"])
+def test_a_meta_filter_takes_any_key(client, context, account, key):
+    bot = a_bot(context, account, meta={key: "x", "deep": {key: True}})
+    a_bot(context, account, meta={"a": {"b": "x"}})
+    for filter_ in ({f"meta[{key}]": "x"}, {f"meta.{key}": "x"}, {f"meta[deep][{key}]": "true"}):
+        assert ids(client, "bot/list", **filter_) == [str(bot.id)]
+
+
+@pytest.mark.parametrize("key", ["", " ", "{", "}", ",", '"', "\\", "{}", "a]["])
+def test_a_meta_filter_by_a_key_that_nothing_has_finds_nothing(client, context, account, key):
+    a_bot(context, account, meta={"a": "x"})
+    for filter_ in ({f"meta[{key}]": "x"}, {f"meta[a][{key}]": "x"}, {f"meta[{key}]": "true"}):
+        assert ids(client, "bot/list", **filter_) == []
+
+
 def test_a_filter_takes_a_bounded_number_of_ids(client):
     many = ",".join(str(uuid.uuid4()) for _ in range(101))
     assert client.get(f"{API}/conversation/list", params={"taskId": many}).status_code == 400
