@@ -8,6 +8,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import structlog
 from fastapi import Request
@@ -25,52 +26,68 @@ HEARING: dict[str, Any] = {"socket_connect_timeout": 1, "health_check_interval":
 class Ears:
     """Wakes listeners of channels. Without a Valkey, or while it is away, nobody is woken: they look by time.
 
-    Bound to the running event loop; another loop (every test has its own) makes it begin anew.
+    A process has one event loop; a test has one for each request, and each hears for itself.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._url = second_database(settings.redis_url) if settings.redis_url else None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._client: Any = None
-        self._task: asyncio.Task[None] | None = None
-        self._waiting: dict[bytes, set[asyncio.Event]] = defaultdict(set)
-        self._absence = Absence("live_away")
+        self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _Ear] = WeakKeyDictionary()
 
     @contextlib.contextmanager
     def listening(self, account: uuid.UUID, channel: str) -> Iterator[asyncio.Event]:
         """An event that is set whenever something is said on the channel, from before this returns."""
-        self._begin()
+        waiting = self._ear().waiting
         key, event = key_of(account, channel).encode(), asyncio.Event()
-        self._waiting[key].add(event)
+        waiting[key].add(event)
         try:
             yield event
         finally:
-            self._waiting[key].discard(event)
-            if not self._waiting[key]:
-                del self._waiting[key]
+            waiting[key].discard(event)
+            if not waiting[key]:
+                del waiting[key]
 
     async def read(
         self, account: uuid.UUID, channel: str, after: str = BEGIN, most: int = KEPT
     ) -> list[Words]:
         """What was said after a place, oldest first."""
         first = "-" if after == BEGIN else f"({after}"
-        return await self._ask("xrange", key_of(account, channel), first, "+", most)
+        return await self._ear().ask("xrange", key_of(account, channel), first, "+", most)
 
     async def latest(self, account: uuid.UUID, channel: str, most: int) -> list[Words]:
         """The last words, oldest first."""
-        return (await self._ask("xrevrange", key_of(account, channel), "+", "-", most))[::-1] if most else []
+        found = await self._ear().ask("xrevrange", key_of(account, channel), "+", "-", most) if most else []
+        return found[::-1]
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        if self._client is not None:
-            await self._client.aclose()
-        self._loop = self._task = self._client = None
+        """Ends what this event loop hears."""
+        ear = self._by_loop.pop(asyncio.get_running_loop(), None)
+        if ear is not None:
+            await ear.close()
 
-    async def _ask(self, command: str, key: str, first: str, last: str, most: int) -> list[Words]:
-        self._begin()
+    def _ear(self) -> _Ear:
+        loop = asyncio.get_running_loop()
+        if loop not in self._by_loop:
+            self._by_loop[loop] = _Ear(self._url)
+        return self._by_loop[loop]
+
+
+class _Ear:
+    """The connections of one event loop, and who waits in it."""
+
+    def __init__(self, url: str | None) -> None:
+        self.waiting: dict[bytes, set[asyncio.Event]] = defaultdict(set)
+        self._absence = Absence("live_away")
+        self._client: Any = None
+        self._hearing: Any = None
+        if url is None:
+            return
+        import redis.asyncio
+
+        self._client = redis.asyncio.Redis.from_url(url, **PATIENCE)
+        self._hearing = redis.asyncio.Redis.from_url(url, **HEARING)
+        self._task = asyncio.get_running_loop().create_task(self._hear())
+
+    async def ask(self, command: str, key: str, first: str, last: str, most: int) -> list[Words]:
         if self._client is None or self._absence.is_away():
             return []
         try:
@@ -80,22 +97,20 @@ class Ears:
             return []
         return [read_words(entry) for entry in entries]
 
-    def _begin(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._url is None or self._loop is loop:
+    async def close(self) -> None:
+        if self._client is None:
             return
-        import redis.asyncio
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        await self._client.aclose()
+        await self._hearing.aclose()
 
-        self._loop = loop
-        self._client = redis.asyncio.Redis.from_url(self._url, **PATIENCE)
-        self._waiting.clear()
-        self._task = loop.create_task(self._hear(redis.asyncio.Redis.from_url(self._url, **HEARING)))
-
-    async def _hear(self, client: Any) -> None:
+    async def _hear(self) -> None:
         while True:
             try:
-                async for key in _said(client):
-                    for event in self._waiting.get(key, ()):
+                async for key in _said(self._hearing):
+                    for event in self.waiting.get(key, ()):
                         event.set()
             except Exception as error:  # noqa: BLE001 (as above; whoever waits looks by time meanwhile)
                 self._absence.note(error)

@@ -11,6 +11,7 @@ from typing import Any
 
 from api.chatbotkit.answers import CSV, JSON, JSONL, SAID
 from api.chatbotkit.examples import EXAMPLES
+from api.chatbotkit.shapes_files import UploadRequest
 from api.errors import CODES
 from api.once import HEADER
 
@@ -19,6 +20,8 @@ Endpoints = Mapping[tuple[str, str], Callable[..., Any]]
 
 ALWAYS = frozenset({400, 401, 403, 429, 500, 503})
 OF_POSTS = frozenset({413, 415, 422})
+# Bytes cannot be compared with those of an earlier request without keeping them.
+WITHOUT_KEY = ("/upload",)
 RATE_HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 HEADERS = {
     "RateLimit-Limit": ("integer", "Requests of this kind in the time of the rate; X-RateLimit-Limit too."),
@@ -64,6 +67,16 @@ TAGS = {
     "bot": "Who answers.",
     "conversation": "What was said.",
     "session": "Tokens for one conversation, fit for a browser. A page of any origin may use them.",
+    "message": "What was said, one by one.",
+    "channel": "What is said while it happens: dispatched turns, and what callers tell each other.",
+    "contact": "Who a conversation is with.",
+    "dataset": "What bots know.",
+    "skillset": "What bots can do.",
+    "file": "Files of the account.",
+    "attachment": "Files of a conversation.",
+    "usage": "What was used.",
+    "event": "What happened.",
+    "platform": "Which models there are, and who asks.",
     "health": "What a supervisor asks.",
     "metrics": "What Prometheus asks.",
 }
@@ -102,7 +115,8 @@ def _complete(operation: Json, method: str, path: str, endpoint: Callable[..., A
     statuses = ALWAYS | getattr(endpoint, "also_answers", frozenset())
     if method == "post":
         statuses |= OF_POSTS
-        operation.setdefault("parameters", []).append({"$ref": "#/components/parameters/IdempotencyKey"})
+        if not path.endswith(WITHOUT_KEY):
+            operation.setdefault("parameters", []).append({"$ref": "#/components/parameters/IdempotencyKey"})
     if _names_ids(operation, path, body):
         statuses |= {404}
     done = operation["responses"]["200"]
@@ -181,6 +195,7 @@ def _complete_components(document: Json) -> None:
         }
         for status, words in SAID.items()
     }
+    components["schemas"]["UploadRequest"] = UploadRequest.model_json_schema()
     for unused in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(unused, None)
 

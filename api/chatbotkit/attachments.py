@@ -64,4 +64,5 @@ def download_attachment(
 
 @router.post("/conversation/{conversationId}/attachment/{attachmentId}/delete", responses=returns(Identified))
 def delete_attachment(session: Tenant, conversationId: str, attachmentId: str) -> JSONResponse:
+    """Removes the attachment with its content."""
     return answer({"id": str(attachments.delete_attachment(session, conversationId, attachmentId))})

@@ -63,6 +63,7 @@ def export_contacts(part: ListPart) -> Response:
 
 @router.get("/{contactId}/fetch", responses=returns(ContactAnswer))
 def fetch_contact(session: Tenant, contactId: str) -> JSONResponse:
+    """A contact."""
     return answer(contact_document(contacts.get_contact(session, contactId)))
 
 

@@ -42,6 +42,7 @@ def _fields(body: DatasetRequest) -> dict[str, Any]:
 
 @router.post("/create", responses=returns(Identified))
 def create_dataset(session: Tenant, body: DatasetRequest) -> JSONResponse:
+    """A new dataset."""
     return answer({"id": str(datasets.create_dataset(session, store=body.store, **_fields(body)).id)})
 
 
@@ -54,6 +55,7 @@ def list_datasets(part: ListPart) -> Response:
 
 @router.get("/{datasetId}/fetch", responses=returns(DatasetAnswer))
 def fetch_dataset(session: Tenant, datasetId: str) -> JSONResponse:
+    """A dataset."""
     return answer(dataset_document(datasets.get_dataset(session, datasetId)))
 
 
@@ -78,6 +80,7 @@ def search(session: Tenant, datasetId: str, body: SearchRequest) -> JSONResponse
 
 @router.post("/{datasetId}/record/create", responses=returns(Identified))
 def create_record(session: Tenant, datasetId: str, body: RecordRequest) -> JSONResponse:
+    """A new record."""
     return answer({"id": str(datasets.create_record(session, datasetId, **body.given(RECORD)).id)})
 
 
@@ -97,6 +100,7 @@ def export_records(datasetId: str, part: ListPart) -> Response:
 
 @router.get("/{datasetId}/record/{recordId}/fetch", responses=returns(RecordAnswer))
 def fetch_record(session: Tenant, datasetId: str, recordId: str) -> JSONResponse:
+    """A record."""
     return answer(record_document(datasets.get_record(session, datasetId, recordId)))
 
 
@@ -109,6 +113,7 @@ def update_record(session: Tenant, datasetId: str, recordId: str, body: RecordRe
 
 @router.post("/{datasetId}/record/{recordId}/delete", responses=returns(Identified))
 def delete_record(session: Tenant, datasetId: str, recordId: str) -> JSONResponse:
+    """Removes the record for good."""
     return answer({"id": str(datasets.delete_record(session, datasetId, recordId))})
 
 

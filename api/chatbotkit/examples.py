@@ -29,6 +29,25 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "backstory": "You are kind and brief.",
         "model": "offline",
     },
+    "create_message": {"type": "user", "text": "Where is breakfast served?", "meta": {"page": "hotel"}},
+    "create_messages": {
+        "items": [
+            {"type": "user", "text": "Where is breakfast served?"},
+            {"type": "bot", "text": "On the terrace."},
+        ]
+    },
+    "complete_stateless": {
+        "backstory": "Breakfast is served on the terrace.",
+        "messages": [{"type": "user", "text": "Where is breakfast served?"}],
+    },
+    "dispatch_stateless": {
+        "backstory": "Breakfast is served on the terrace.",
+        "messages": [{"type": "user", "text": "Where is breakfast served?"}],
+    },
+    "create_record": {"text": "Breakfast is served on the terrace.", "source": "handbook"},
+    "upload_attachment": {"file": {"type": "text/plain", "size": 5, "name": "hello.txt"}},
+    "upload_attachment_as_the_npm_sdk_does": {"file": {"type": "text/plain", "size": 5, "name": "hello.txt"}},
+    "upload_file": {"file": {"type": "text/plain", "size": 5, "name": "hello.txt"}},
     "create_session": {"durationInSeconds": 7200},
     "create_bot_session": {
         "durationInSeconds": 1800,

@@ -39,6 +39,7 @@ def list_files(part: ListPart) -> Response:
 
 @router.get("/{fileId}/fetch", responses=returns(FileAnswer))
 def fetch_file(session: Tenant, fileId: str) -> JSONResponse:
+    """A file."""
     return answer(file_document(*files.get_file(session, fileId)))
 
 

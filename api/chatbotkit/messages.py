@@ -112,6 +112,7 @@ def list_messages(conversationId: str, part: ListPart) -> Response:
 
 @router.get("/{messageId}/fetch", responses=returns(MessageAnswer))
 def fetch_message(session: Tenant, conversationId: str, messageId: str) -> JSONResponse:
+    """A message."""
     return answer(message_document(messages.get_message(session, conversationId, messageId)))
 
 

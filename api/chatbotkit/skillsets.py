@@ -28,6 +28,7 @@ def _fields(body: AbilityRequest) -> dict[str, Any]:
 
 @router.post("/create", responses=returns(Identified))
 def create_skillset(session: Tenant, body: SkillsetRequest) -> JSONResponse:
+    """A new skillset."""
     return answer({"id": str(skillsets.create_skillset(session, **body.given(skillsets.FIELDS)).id)})
 
 
@@ -40,6 +41,7 @@ def list_skillsets(part: ListPart) -> Response:
 
 @router.get("/{skillsetId}/fetch", responses=returns(SkillsetAnswer))
 def fetch_skillset(session: Tenant, skillsetId: str) -> JSONResponse:
+    """A skillset."""
     return answer(skillset_document(skillsets.get_skillset(session, skillsetId)))
 
 
@@ -58,6 +60,7 @@ def delete_skillset(session: Tenant, skillsetId: str) -> JSONResponse:
 
 @router.post("/{skillsetId}/ability/create", responses=returns(Identified))
 def create_ability(session: Tenant, skillsetId: str, body: AbilityRequest) -> JSONResponse:
+    """A new ability."""
     return answer({"id": str(skillsets.create_ability(session, skillsetId, **_fields(body)).id)})
 
 
@@ -77,6 +80,7 @@ def export_abilities(skillsetId: str, part: ListPart) -> Response:
 
 @router.get("/{skillsetId}/ability/{abilityId}/fetch", responses=returns(AbilityAnswer))
 def fetch_ability(session: Tenant, skillsetId: str, abilityId: str) -> JSONResponse:
+    """An ability."""
     return answer(ability_document(skillsets.get_ability(session, skillsetId, abilityId)))
 
 
@@ -89,4 +93,5 @@ def update_ability(session: Tenant, skillsetId: str, abilityId: str, body: Abili
 
 @router.post("/{skillsetId}/ability/{abilityId}/delete", responses=returns(Identified))
 def delete_ability(session: Tenant, skillsetId: str, abilityId: str) -> JSONResponse:
+    """Removes the ability for good."""
     return answer({"id": str(skillsets.delete_ability(session, skillsetId, abilityId))})

@@ -20,6 +20,7 @@ from api.auth import context_of, signed_in
 from api.chatbotkit.shapes_files import FileBrought, UploadRequest
 from api.links import link_to
 from api.multipart import FormFile
+from api.once import HEADER
 from api.streams import on_thread, pieces_of, write_all
 from core.accounts import Caller
 from core.blobs import Writing, drop, open_writing
@@ -32,10 +33,12 @@ from models import Blob, TicketKind
 
 Start = Callable[[Session, Described], Blob]
 Uploader = Annotated[Caller, Depends(signed_in)]
+SHAPE = FileBrought.model_json_schema(ref_template="#/components/schemas/{model}")
+SHAPE.pop("$defs")  # api/openapi.py puts it where the reference looks for it
 BODY: dict[str, Any] = {
     "requestBody": {
         "content": {
-            "application/json": {"schema": FileBrought.model_json_schema()},
+            "application/json": {"schema": SHAPE},
             "multipart/form-data": {
                 "schema": {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
             },
@@ -50,6 +53,8 @@ async def take_in(request: Request, caller: Caller, start: Start) -> dict[str, A
 
     `start(session, told)` makes the pending blob in the caller's account.
     """
+    if HEADER in request.headers:
+        raise InvalidInput(f"An upload takes no {HEADER}: what it did not finish is cleared away by itself.")
     context = context_of(request)
     written = request.headers.get("content-type", "")
     kind = written.partition(";")[0].strip().lower()

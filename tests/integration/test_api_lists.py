@@ -163,10 +163,10 @@ def test_a_bot_is_created_listed_and_fetched(client, context, account):
     assert set(ids(client, "bot/list")) >= {bot_id, older}
 
 
-def test_only_json_is_answered(client):
+def test_a_list_is_answered_in_json_and_in_lines_only(client):
     for accept in ("*/*", "application/json", "text/html, application/*;q=0.8"):
         assert client.get(f"{API}/bot/list", headers={"Accept": accept}).status_code == 200
-    for accept in ("application/jsonl", "text/csv"):
+    for accept in ("text/csv", "text/event-stream", "image/png"):
         answer = client.get(f"{API}/bot/list", headers={"Accept": accept})
         assert (answer.status_code, answer.json()["code"]) == (400, "BAD_REQUEST")
 

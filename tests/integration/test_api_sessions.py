@@ -14,7 +14,10 @@ from tests.api import a_client, a_secret, a_signed_in_browser
 from tests.factories import a_conversation, an_account, execute, one, rows
 from tests.integration.test_api_isolation import BODIES, asked, everything_of, ids_of, refused
 
-THEIRS = {("get", "/api/v1/conversation/{conversationId}/message/list")}
+HERE = "/api/v1/conversation/{conversationId}"
+THEIRS = {("get", f"{HERE}/message/list")} | {
+    ("post", f"{HERE}/{verb}") for verb in ("message/create", "send", "receive", "complete")
+}
 OTHERS = [route for route in BODIES if route not in THEIRS]
 HOUR = 3600_000
 

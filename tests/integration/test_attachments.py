@@ -17,8 +17,8 @@ from structlog.testing import capture_logs
 from api.app import make_app
 from api.limits import UPLOAD_JSON
 from core.blobs import sweep_blobs
-from core.conversations import send
 from core.sealed_chunks import CHUNK
+from core.talking import send
 from tests.api import a_client, a_secret
 from tests.factories import a_conversation, an_account, execute, one, rows
 from tests.hook_server import HookServer, status
