@@ -148,7 +148,7 @@ def service(servers, worker_id, tmp_path_factory) -> Iterator[Service]:
         made = Service(
             installation, account, f"http://127.0.0.1:{port}", a_secret(installation.context, account)
         )
-        assert wait_until(lambda: answers(made), timedelta(seconds=60)), installation.all_logs()
+        assert wait_until(lambda: answers(made), timedelta(seconds=120)), installation.all_logs()
         yield made
 
 
