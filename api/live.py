@@ -20,7 +20,7 @@ from core.valkey import PATIENCE, Absence, second_database
 log = structlog.get_logger()
 
 AGAIN = 1.0  # seconds until a lost subscription is tried again
-HEARING: dict[str, Any] = {"socket_connect_timeout": 1, "health_check_interval": 10}
+HEARING: dict[str, Any] = {"socket_connect_timeout": 1}
 
 
 class Ears:
@@ -84,7 +84,8 @@ class _Ear:
         import redis.asyncio
 
         self._client = redis.asyncio.Redis.from_url(url, **PATIENCE)
-        self._hearing = redis.asyncio.Redis.from_url(url, **HEARING)
+        beyond = {} if url.startswith("unix:") else {"socket_keepalive": True}
+        self._hearing = redis.asyncio.Redis.from_url(url, **HEARING, **beyond)
         self._task = asyncio.get_running_loop().create_task(self._hear())
 
     async def ask(self, command: str, key: str, first: str, last: str, most: int) -> list[Words]:
@@ -101,8 +102,7 @@ class _Ear:
         if self._client is None:
             return
         self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.wait([self._task], timeout=AGAIN)
         await self._client.aclose()
         await self._hearing.aclose()
 
@@ -122,7 +122,8 @@ async def _said(client: Any) -> AsyncIterator[bytes]:
     async with client.pubsub(ignore_subscribe_messages=True) as hearing:
         await hearing.psubscribe("live:*")
         while True:
-            message = await hearing.get_message(timeout=AGAIN * 10)
+            # Without a time-out: one that fires as the task is cancelled would swallow the cancellation.
+            message = await hearing.get_message(timeout=None)
             if message is not None:
                 yield message["channel"]
 

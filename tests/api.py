@@ -54,9 +54,11 @@ def the_app(context: Context) -> FastAPI:
     return _apps[id(context)][1]
 
 
-def a_client(context: Context, secret: str | None = None, base_url: str = LOOPBACK) -> TestClient:
+def a_client(
+    context: Context, secret: str | None = None, base_url: str = LOOPBACK, app: FastAPI | None = None
+) -> TestClient:
     headers = {"Authorization": f"Bearer {secret}"} if secret else {}
-    return TestClient(the_app(context), base_url, headers=headers, follow_redirects=False)
+    return TestClient(app or the_app(context), base_url, headers=headers, follow_redirects=False)
 
 
 def a_signed_in_browser(context: Context, account: uuid.UUID, base_url: str = LOOPBACK) -> TestClient:
