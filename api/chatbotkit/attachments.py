@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from api.auth import Tenant, context_of
@@ -20,27 +21,35 @@ from core.documents_files import attachment_document
 
 router = APIRouter(tags=["attachment"], route_class=Route)
 
+OfMessage = Annotated[
+    str, Query(alias="messageId", description="The message it belongs to, and is deleted with.")
+]
+
 
 @router.post(
     "/conversation/{conversationId}/attachment/upload", responses=returns(Uploaded), openapi_extra=BODY
 )
-async def upload_attachment(request: Request, caller: Uploader, conversationId: str) -> JSONResponse:
+async def upload_attachment(
+    request: Request, caller: Uploader, conversationId: str, message_id: OfMessage = ""
+) -> JSONResponse:
     """Takes a file in, or answers where its bytes are to be sent."""
     return answer(
         await take_in(
             request,
             caller,
-            lambda session, told: attachments.start_attachment(session, conversationId, told),
+            lambda session, told: attachments.start_attachment(
+                session, conversationId, told, message_id=message_id or None
+            ),
         )
     )
 
 
 @router.post("/Attachment/{conversationId}/upload", responses=returns(Uploaded), openapi_extra=BODY)
 async def upload_attachment_as_the_npm_sdk_does(
-    request: Request, caller: Uploader, conversationId: str
+    request: Request, caller: Uploader, conversationId: str, message_id: OfMessage = ""
 ) -> JSONResponse:
     """The same, at the address the npm SDK asks for."""
-    return await upload_attachment(request, caller, conversationId)
+    return await upload_attachment(request, caller, conversationId, message_id)
 
 
 @router.get("/conversation/{conversationId}/attachment/list", responses=pages(AttachmentAnswer))

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import os
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -457,15 +458,20 @@ def test_a_deleted_conversation_or_account_takes_all_content_with_it(client, pla
 
 
 def test_an_attachment_of_a_message_goes_with_it(client, place, context, account):
-    from core.attachments import start_attachment
-    from core.file_names import Described
-
     conversation = place.split("/")[-2]
+    elsewhere = a_conversation(context, account).id
     with context.transaction(account) as session:
         message = send(session, conversation, "Look.")
-        start_attachment(session, conversation, Described(None, "text/plain", 3), message_id=message.id)
-    execute(context, "DELETE FROM messages WHERE id = :id", id=message.id)
-    assert one(context, "SELECT count(*) FROM attachments") == 0
+        other = send(session, elsewhere, "Elsewhere.")
+    body = {"file": "data:text/plain,abc"}
+    made = client.post(f"{place}/upload?messageId={message.id}", json=body).json()["id"]
+    (listed,) = client.get(f"{place}/list").json()["items"]
+    assert (listed["id"], listed["messageId"]) == (made, str(message.id))
+    for wrong in (other.id, "nonsense", uuid.uuid4()):
+        assert client.post(f"{place}/upload?messageId={wrong}", json=body).status_code == 404
+    path = f"/api/v1/conversation/{conversation}/message/{message.id}/delete"
+    assert client.post(path, json={}).status_code == 200
+    assert client.get(f"{place}/list").json()["items"] == []
     assert one(context, "SELECT count(*) FROM blobs") == 0
 
 
