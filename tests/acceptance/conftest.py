@@ -29,13 +29,13 @@ CRONTALK = [sys.executable, "-P", "-m", "cli"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test of several processes is tried once more, and said to have been (`-r R`): a busy machine is late.
+    """All tests are tried once more, and said to have been (`-r R`): a busy machine is late. Storms are not.
 
-    The storms are not: what is lost one time in ten is lost.
+    What is lost one time in ten is lost.
     """
     for item in items:
-        if item.get_closest_marker("acceptance") and "storm" not in item.path.parts:
-            item.add_marker(pytest.mark.flaky(reruns=1))
+        if "storm" in item.path.parts:
+            item.add_marker(pytest.mark.flaky(reruns=0))
 
 
 @dataclass

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from core.conversations import delete_conversation
-from core.errors import Conflict, InvalidInput, NotFound
+from core.errors import Conflict, InvalidInput, NotFound, Unavailable
 from core.firing import fire
 from core.invariants import ALWAYS, EVERYTHING, violations
 from core.rows import database_now
@@ -72,7 +72,7 @@ class Hand(threading.Thread):
             act = self.random.choice(self.acts)
             try:
                 act(self.random.choice(self.tasks))
-            except (Conflict, NotFound, InvalidInput):
+            except (Conflict, NotFound, InvalidInput, Unavailable):  # the last: come back, nothing was stored
                 pass
             except Exception as error:  # noqa: BLE001 (told by the test)
                 self.broke.append((act.__name__, repr(error)))
