@@ -13,7 +13,7 @@ class Group(StrEnum):
     CONTACT = "contact"  # reaches somebody
     IDENTITY = "identity"  # says who somebody is
     FINANCE = "finance"
-    SECRET = "secret"  # opens something  # noqa: S105 (a word, not one)
+    SECRET = "secret"  # opens something  # noqa: S105
     TRACE = "trace"  # points at somebody at best
 
 
