@@ -34,6 +34,8 @@ KINDS: Mapping[str, Kind] = {
     "PHONE_NUMBER": Kind("phone_number", Group.CONTACT),
     "PERSON": Kind("name", Group.IDENTITY),
     "LOCATION": Kind("location", Group.TRACE),
+    "NRP": Kind("group", Group.TRACE),  # a nationality, a religion, a party: models alone find it
+    "ORGANIZATION": Kind("organization", Group.TRACE, default=False),  # the same
     "STREET_ADDRESS": Kind("address", Group.CONTACT, default=False),
     "DATE_OF_BIRTH": Kind("date_of_birth", Group.IDENTITY),
     "CREDIT_CARD": Kind("credit_card", Group.FINANCE),

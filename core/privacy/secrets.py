@@ -1,0 +1,156 @@
+"""Secrets: keys by their providers' prefixes, private keys, tokens, and passwords called so."""
+
+from __future__ import annotations
+
+import re
+
+from core.privacy import passwords
+from core.privacy.context import FILLERS
+from core.privacy.found import Found
+from core.privacy.words import words
+
+_KEYS = re.compile(
+    r"(?<![A-Za-z0-9_•])(?:"
+    r"(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA)[A-Z0-9]{16}"  # AWS
+    r"|gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{40,255}"
+    r"|gl(?:pat|dt|rt|ptt|soat|cbt|agent|oas)-[A-Za-z0-9_-]{20,255}"
+    r"|xox[abeoprs]-[A-Za-z0-9-]{10,255}|xapp-[0-9]-[A-Za-z0-9-]{10,255}"  # Slack
+    r"|(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{10,255}|whsec_[A-Za-z0-9+/=]{24,255}"  # Stripe
+    r"|sk-ant-[A-Za-z0-9_-]{20,255}|sk-(?:proj-|svcacct-|admin-|or-v1-)?[A-Za-z0-9_-]{20,255}"
+    r"|AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,255}|GOCSPX-[A-Za-z0-9_-]{28}"  # Google
+    r"|npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{50,255}|hf_[A-Za-z0-9]{30,255}|dop_v1_[a-f0-9]{64}"
+    r"|SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{16,64}"  # SendGrid
+    r"|(?:SK|AC)[0-9a-f]{32}"  # Twilio
+    r"|key-[0-9a-f]{32}|shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}|sq0(?:atp|csp)-[A-Za-z0-9_-]{22,43}"
+    r"|EAAC[A-Za-z0-9]{30,255}|rdme_[a-z0-9]{70}|lin_api_[A-Za-z0-9]{40}|xai-[A-Za-z0-9]{60,100}"
+    r"|gsk_[A-Za-z0-9]{40,60}|r8_[A-Za-z0-9]{37}|pplx-[A-Za-z0-9]{40,60}|nvapi-[A-Za-z0-9_-]{50,90}"
+    r"|[0-9]{8,10}:AA[A-Za-z0-9_-]{33}"  # Telegram
+    r"|eyJ[A-Za-z0-9_-]{8,2000}\.[A-Za-z0-9_-]{8,4000}(?:\.[A-Za-z0-9_-]{0,2000})?"  # JWT
+    r")(?![A-Za-z0-9_•])"
+)
+_BLOCK = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+_BLOCK_END = re.compile(r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+_LONGEST_BLOCK = 16_384
+# What calls a secret one.
+CALLED = (
+    r"pass(?:word|wd|code|phrase)|pwd|pw|passwort|kennwort|zugangscode|geheimwort"
+    r"|mot de passe|mdp|contraseña|contrasena"
+    r"|clave(?: secreta| de acceso)?|senha|palavra-passe"
+    r"|secret(?:[_ -]?(?:key|access[_ -]?key))?|client[_ -]secret"
+    r"|api[_ -]?key|api[_ -]?token|access[_ -]?(?:key|token)|auth[_ -]?token"
+    r"|bearer[_ -]token|private[_ -]key"
+    r"|api-schlüssel|clé(?: d')?api|clave api|chave(?: de)? api|token"
+)
+# `senha do wifi`, `password for the portal`
+_OF = (
+    r"(?: (?:of|for|to|from|de|del|da|do|du|des|für|vom|zum)(?: the| la| le| el| meu| mon| mi| das| den)?"
+    r" [\w-]{2,20})?"
+)
+_CALLED = re.compile(
+    rf"(?:(?<![^\W_])|(?=passwort|kennwort))(?P<cue>{CALLED}){_OF}[\"']?"
+    r"(?:(?P<sign> ?[:=]{1,2}>? ?| ?-> ?)|"
+    r"(?P<verb> (?:is|ist|lautet|est|es|é|war|was|are)(?: now| jetzt)?:? ))"
+    r"(?P<quote>[\"'`«„“]?)(?P<value>[^\s\"'`<>\[\]\x00•«»„“”]{4,200})",
+    re.IGNORECASE,
+)
+# A word that is no ordinary one, behind a password's cue or before it.
+CALLED_SO = (
+    r"(?:pass(?:word|wd|phrase)|pwd|pw|passwort|kennwort|mot de passe|mdp|contraseña|contrasena|clave|senha"
+    r"|palavra-passe)"
+)
+_STRONG = r"(?P<value>[^\s\"'`<>\[\]()\x00•«»„“”]{8,64})"
+_BESIDE = re.compile(rf"(?<![^\W_]){CALLED_SO}(?!\w){_OF}{FILLERS}{_STRONG}", re.IGNORECASE)
+_AHEAD = re.compile(
+    rf"(?<![\w•]){_STRONG}[\"')*]? (?:is|ist|est|es|é) (?:my|the|meine?|das|mon|ma|le|mi|la|meu|minha|a) "
+    rf"{CALLED_SO}(?!\w)",
+    re.IGNORECASE,
+)
+_ADDRESS = re.compile(r"://|@[\w-]+\.\w")
+_BEARER = re.compile(r"(?<!\w)(?:Bearer|Basic) (?P<value>[A-Za-z0-9+/_.=~-]{16,2000})", re.IGNORECASE)
+_LOGIN = re.compile(r"://[^\s/:@<>\x00]{1,64}:(?P<value>[^\s/:@<>\x00•]{3,128})@")
+# A sentence that goes on: `forgot my password: please help`.
+_GOES_ON = re.compile(r" [^\W\d_]{2}")
+# An expression of a program: `parser.get(`, `Name.Class`.
+_CODE = re.compile(r"[A-Za-z_]+(?:\.[A-Za-z_]+)*\(|[A-Za-z_]+(?:\.[A-Za-z_]+)+:?\Z")
+_PLAIN = re.compile(r"[^\W\d_]+[.,;!?)]*")
+
+
+def find(text: str, out: list[Found]) -> None:
+    """Every secret: without its cue word, with its quotes left standing."""
+    for held in _KEYS.finditer(text):
+        key = held.group()
+        if key[:3] == "sk-" and not _mixed(key[3:]):
+            continue
+        out.append((0.98, held.start(), held.end(), "SECRET"))
+    if "-----" in text:
+        _blocks(text, out)
+    for held in _CALLED.finditer(text):
+        value = held.group("value").rstrip(".,;!?)")
+        if len(value) < 4 or not any(map(str.isalnum, value)):
+            continue
+        if not _secret(value, held) or _reads_on(text, held):
+            continue
+        begin = held.start("value")
+        out.append((0.75, begin, begin + len(value), "SECRET"))
+    for pattern in (_BESIDE, _AHEAD):
+        for held in pattern.finditer(text):
+            value = held["value"].rstrip(".,;!?)")
+            if len(value) >= 8 and _strong(value) and not _reads_on(text, held):
+                out.append((0.7, held.start("value"), held.start("value") + len(value), "SECRET"))
+    passwords.find(text, out)
+    out += [(0.85, *held.span("value"), "SECRET") for held in _BEARER.finditer(text) if _mixed(held["value"])]
+    out += [(0.97, *held.span("value"), "SECRET") for held in _LOGIN.finditer(text)]
+
+
+def _blocks(text: str, out: list[Found]) -> None:
+    past = 0
+    for head in _BLOCK.finditer(text):
+        if head.start() < past:
+            continue
+        tail = _BLOCK_END.search(text, head.end(), head.end() + _LONGEST_BLOCK)
+        # A block that was cut off is as secret as a whole one.
+        past = tail.end() if tail else min(len(text), head.end() + _LONGEST_BLOCK)
+        end = past
+        while end > head.end() and text[end - 1].isspace():
+            end -= 1
+        out.append((0.99, head.start(), end, "SECRET"))
+
+
+def _reads_on(text: str, held: re.Match[str]) -> bool:
+    """Whether a mask follows: what stands before it is no more than its beginning."""
+    return text.startswith("•", held.end("value"))
+
+
+def _strong(value: str) -> bool:
+    """Letters with digits, or letters of both cases with another mark: no word, and no address."""
+    if _ADDRESS.search(value):
+        return False
+    cased = any(letter.islower() for letter in value) and any(letter.isupper() for letter in value)
+    return _mixed(value) or (cased and not value.isalnum() and not _PLAIN.fullmatch(value))
+
+
+def _mixed(value: str) -> bool:
+    return any(letter.isdigit() for letter in value) and any(letter.isalpha() for letter in value)
+
+
+def _secret(value: str, held: re.Match[str]) -> bool:
+    """After a sign anything may be a secret; after a verb only what is no ordinary word."""
+    if "://" in value or _CODE.match(value):
+        return False
+    if held["cue"].lower() == "token":
+        return _mixed(value) and len(value) >= 8
+    plain = _PLAIN.fullmatch(value) is not None
+    if held["verb"]:
+        return not plain and (_mixed(value) or any(not letter.isalnum() for letter in value))
+    if not plain:
+        return True
+    if value.lower() in _EMPTY:
+        return False
+    ends = value != held["value"] or not value.islower()
+    return ends or not _GOES_ON.match(held.string, held.end())
+
+
+_EMPTY = words("""
+    null none true false undefined required optional string text hidden invalid incorrect wrong missing
+    expired reset forgot change changed empty redacted password passwort contraseña senha secret yes no
+""")
