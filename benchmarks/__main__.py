@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import api, firing, lateness, overhead, stored, waits
+from benchmarks import api, deletes, firing, imports, lateness, overhead, stored, waits
+from benchmarks.privacy import run as privacy
 
 ALL = {
     "firing": firing,
@@ -13,6 +14,9 @@ ALL = {
     "overhead": overhead,
     "waits": waits,
     "api": api,
+    "privacy": privacy,
+    "deletes": deletes,
+    "imports": imports,
 }
 
 named = [name for name in sys.argv[1:] if name in ALL]
