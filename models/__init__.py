@@ -24,8 +24,18 @@ from models.files import (
     File,
     TicketKind,
 )
-from models.jobs import DUE_STATES, UNFINISHED, Job, JobKind, JobState
+from models.jobs import DUE_STATES, UNFINISHED, Job, JobKind, JobState, RateBucket
 from models.knowledge import Ability, Dataset, Record, Skillset, Visibility
+from models.privacy import (
+    Annotation,
+    AnnotationState,
+    AuditEvent,
+    Erasure,
+    ErasureKind,
+    PiiDay,
+    PiiState,
+    PiiToken,
+)
 from models.runs import ACTIVE, OPEN, ErrorClass, Reason, Run, RunState, RunStep, Trigger
 from models.tasks import (
     Action,
@@ -49,8 +59,11 @@ __all__ = [
     "Ability",
     "Account",
     "Action",
+    "Annotation",
+    "AnnotationState",
     "ApiToken",
     "Attachment",
+    "AuditEvent",
     "Base",
     "Blob",
     "BlobLeftover",
@@ -67,6 +80,8 @@ __all__ = [
     "DatasetFile",
     "Delivery",
     "DeliveryState",
+    "Erasure",
+    "ErasureKind",
     "ErrorClass",
     "Event",
     "File",
@@ -78,6 +93,10 @@ __all__ = [
     "Message",
     "MessageType",
     "Overlap",
+    "PiiDay",
+    "PiiState",
+    "PiiToken",
+    "RateBucket",
     "Rating",
     "Reason",
     "Record",

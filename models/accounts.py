@@ -6,29 +6,38 @@ import uuid
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, LargeBinary
+from sqlalchemy import CheckConstraint, ForeignKey, LargeBinary
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, content, created_column, id_column
+from models.base import Base, content, created_column, id_column, policy_column
 
 
 class Account(Base):
     """A tenant. Every row of a tenant carries its id, and composite foreign keys keep children inside.
 
     A closed one has no doors and no clocks until it is opened again. `wrapped_key` seals what an account
-    keeps secret; the installation's key opens it (core/keys.py).
+    keeps secret; the installation's key opens it (core/keys.py). `privacy_rev` rises with its policy.
+    One that is being erased has lost its key and never gets another (core/account_deletion.py).
     """
 
     __tablename__ = "accounts"
+    __table_args__ = (
+        CheckConstraint(
+            "erased_at IS NULL OR (closed_at IS NOT NULL AND wrapped_key IS NULL)", name="erased_has_no_key"
+        ),
+    )
 
     id: Mapped[uuid.UUID] = id_column()
     name: Mapped[str] = content(nullable=False)
     settings: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
     wrapped_key: Mapped[bytes | None] = mapped_column(LargeBinary)
+    privacy_policy: Mapped[dict[str, Any] | None] = policy_column()
+    privacy_rev: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime] = created_column()
     updated_at: Mapped[datetime] = created_column()
     closed_at: Mapped[datetime | None]
+    erased_at: Mapped[datetime | None]
 
 
 class ApiToken(Base):

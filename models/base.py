@@ -81,6 +81,11 @@ def meta_column() -> Mapped[dict[str, Any]]:
     return mapped_column(JSONB, server_default="{}", info={"content": True})
 
 
+def policy_column() -> Any:
+    """A privacy policy as its owner wrote it (core/privacy/policy.py); it may name people. Null: none."""
+    return mapped_column(JSONB, info={"content": True})
+
+
 def one_of(column: str, values: type[StrEnum], *, name: str | None = None) -> CheckConstraint:
     """A CHECK that the column holds one of the enum's values."""
     listed = ", ".join(f"'{value}'" for value in values)

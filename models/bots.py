@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, content, created_column, id_column, meta_column, one_of
+from models.base import Base, content, created_column, id_column, meta_column, one_of, policy_column
 from models.knowledge import Visibility
 
 
@@ -43,6 +43,8 @@ class Bot(Base):
     dataset_id: Mapped[uuid.UUID | None]
     skillset_id: Mapped[uuid.UUID | None]
     privacy: Mapped[bool] = mapped_column(server_default="false")
+    privacy_policy: Mapped[dict[str, Any] | None] = policy_column()
+    privacy_rev: Mapped[int] = mapped_column(server_default="0")
     moderation: Mapped[bool] = mapped_column(server_default="false")
     visibility: Mapped[str] = mapped_column(server_default=Visibility.PRIVATE)
     alias: Mapped[str | None] = content()

@@ -16,10 +16,10 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import TSVECTOR
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, content, created_column, id_column, meta_column, one_of
+from models.base import Base, content, created_column, id_column, meta_column, one_of, policy_column
 
 MAX_TEXT_BYTES = 256 * 1024
 # What a search finds a conversation by, besides its messages; a query that says the same uses the index.
@@ -107,6 +107,7 @@ class Conversation(Base):
     backstory: Mapped[str | None] = content()
     model: Mapped[str | None]
     privacy: Mapped[bool] = mapped_column(server_default="false")
+    privacy_policy: Mapped[dict[str, Any] | None] = policy_column()
     moderation: Mapped[bool] = mapped_column(server_default="false")
     expires_at: Mapped[datetime | None]
     meta: Mapped[dict[str, Any]] = meta_column()
@@ -121,6 +122,8 @@ class Message(Base):
     """One utterance. (conversation, seq) is the order everywhere; gaps are legal, reuse is not.
 
     (run, step) is unique: a run's prompt and reply are written once, however often it is attempted.
+    `pii` says where in the stored text entities stand, or what stands for them, and never what they are;
+    null: none. `text_rev` rises with every change of the text; `pii_version` names what looked at it.
     """
 
     __tablename__ = "messages"
@@ -139,7 +142,22 @@ class Message(Base):
         Index(
             "uq_messages_run_step", "run_id", "step", unique=True, postgresql_where=text("run_id IS NOT NULL")
         ),
+        Index(
+            "ix_messages_pii_types",
+            "pii_types",
+            postgresql_using="gin",
+            postgresql_where=text("pii_types IS NOT NULL"),
+        ),
+        # What turns have summed up: it goes with any message before it.
+        Index(
+            "ix_messages_checkpoints",
+            "conversation_id",
+            "seq",
+            postgresql_where=text("type = 'checkpoint'"),
+        ),
         one_of("type", MessageType),
+        CheckConstraint("pii_state IN ('pending', 'blocked', 'done')", name="pii_state"),
+        CheckConstraint("(pii IS NULL) = (pii_types IS NULL)", name="pii_has_types"),
         CheckConstraint(f"octet_length(text) <= {MAX_TEXT_BYTES}", name="text_size"),
     )
 
@@ -158,6 +176,11 @@ class Message(Base):
         deferred=True,
         info={"content": True},
     )
+    pii: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB(none_as_null=True))
+    pii_types: Mapped[list[str] | None] = mapped_column(ARRAY(TEXT))
+    pii_state: Mapped[str | None]
+    pii_version: Mapped[str | None]
+    text_rev: Mapped[int] = mapped_column(server_default="1")
     run_id: Mapped[uuid.UUID | None]
     step: Mapped[str | None]
     created_at: Mapped[datetime] = created_column()

@@ -17,6 +17,8 @@ class JobKind(StrEnum):
     """What a job does."""
 
     BACKFILL = "backfill"
+    ANNOTATE = "annotate"
+    DELETE = "delete"
 
 
 class JobState(StrEnum):
@@ -42,8 +44,13 @@ class Job(Base):
     """Work on many things, one after the other: the cursor is the last one dealt with.
 
     What is done, the cursor and `skipped` are committed together, so a kill loses and doubles nothing. `done`
-    and `failed` are exact once the job has ended; until then the rows it made are counted. `params` are the
-    kind's own and can hold what a user wrote.
+    and `failed` are exact once the job has ended; until then the rows it made are counted, and `done` of an
+    annotation holds how many messages it has handed to the workers. An account has one unfinished annotation
+    at most. `params` are the kind's own and can hold what a user wrote.
+
+    A deletion is carried out by workers, a slice at a time: whoever has it holds a lease, renewed with every
+    batch, and every batch is guarded by the epoch. `run_at` is then the lease's end: due again by itself.
+    `crashes` counts the leases that ran out since the last batch.
     """
 
     __tablename__ = "jobs"
@@ -54,6 +61,12 @@ class Job(Base):
         ),
         Index("ix_jobs_due", "run_at", postgresql_where=text("state IN ('pending', 'running')")),
         Index("ix_jobs_task", "task_id", "id", postgresql_where=text("task_id IS NOT NULL")),
+        Index(
+            "uq_jobs_annotate",
+            "account_id",
+            unique=True,
+            postgresql_where=text("kind = 'annotate' AND state IN ('pending', 'running', 'paused')"),
+        ),
         one_of("kind", JobKind),
         one_of("state", JobState),
         CheckConstraint(
@@ -70,6 +83,8 @@ class Job(Base):
             name="completed_adds_up",
         ),
         CheckConstraint("state <> 'completed' OR failed = 0", name="completed_without_errors"),
+        CheckConstraint("lease_until IS NULL OR state = 'running'", name="lease_while_running"),
+        CheckConstraint("crashes >= 0 AND attempt >= 0 AND epoch >= 0 AND hints >= 0", name="work_counters"),
     )
 
     id: Mapped[uuid.UUID] = id_column()
@@ -85,6 +100,27 @@ class Job(Base):
     failed: Mapped[int] = mapped_column(server_default="0")
     error_class: Mapped[str | None]
     run_at: Mapped[datetime] = created_column()
+    lease_until: Mapped[datetime | None]
+    epoch: Mapped[int] = mapped_column(server_default="0")
+    attempt: Mapped[int] = mapped_column(server_default="0")
+    crashes: Mapped[int] = mapped_column(server_default="0")
+    hinted_at: Mapped[datetime | None]
+    hints: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime] = created_column()
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+
+class RateBucket(Base):
+    """What an account may do just now of one kind of work: exact over all workers, since the row is locked by
+    whoever takes from it, in the transaction that does the work.
+    """
+
+    __tablename__ = "rate_buckets"
+
+    account_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True
+    )
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    tokens: Mapped[float] = mapped_column(server_default="0")
+    updated_at: Mapped[datetime] = created_column()

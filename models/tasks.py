@@ -17,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, TEXT
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, content, created_column, id_column, meta_column, one_of
@@ -70,6 +70,9 @@ class Task(Base):
     Policies that are NULL are the installation's defaults or no limit. Money is in millionths of the
     operator's currency (core/prices.py). The rows of the day count towards budgets: `TaskUsageDay`.
 
+    `shield` is what the prompt's message gets along where privacy is on: where entities stand in it, and the
+    sealed values behind its tokens; `shield_stamp` says under which policies it was made (core/prompts.py).
+
     A deleted task stays as a blank tombstone (CHECK), so that the task link of its conversations
     still resolves.
     """
@@ -91,7 +94,8 @@ class Task(Base):
         one_of("action", Action),
         CheckConstraint(
             "state <> 'deleted' OR (name IS NULL AND description IS NULL AND schedule IS NULL"
-            " AND bot_id IS NULL AND contact_id IS NULL AND meta = '{}' AND assertions = '{}')",
+            " AND bot_id IS NULL AND contact_id IS NULL AND meta = '{}' AND assertions = '{}'"
+            " AND shield IS NULL)",
             name="tombstone_is_blank",
         ),
         one_of("overlap", Overlap),
@@ -119,6 +123,8 @@ class Task(Base):
     action: Mapped[str] = mapped_column(server_default=Action.COMPLETE)
     name: Mapped[str | None] = content()
     description: Mapped[str | None] = content()
+    shield: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True), info={"content": True})
+    shield_stamp: Mapped[str | None]
     schedule: Mapped[str | None]
     timezone: Mapped[str | None]
     max_time_ms: Mapped[int | None]

@@ -43,6 +43,14 @@ BESIDE = (
         " SELECT gen_random_uuid(), account_id, id, sha256(id::text::bytea), now() FROM conversations"
         " WHERE account_id = :account LIMIT 1"
     ),
+    (
+        "INSERT INTO annotations (message_id, account_id, conversation_id)"
+        " SELECT id, account_id, conversation_id FROM messages WHERE account_id = :account LIMIT 1"
+    ),
+    (
+        "INSERT INTO pii_tokens (conversation_id, token, account_id, value)"
+        " SELECT id, 't', account_id, 'v' FROM conversations WHERE account_id = :account LIMIT 1"
+    ),
     "INSERT INTO idempotency_keys (account_id, key_sha256, digest) VALUES (:account, 'k', 'd')",
     (
         "UPDATE bots SET dataset_id = (SELECT id FROM datasets WHERE account_id = :account),"
@@ -61,6 +69,10 @@ BESIDE = (
         "INSERT INTO ratings (id, account_id, bot_id, contact_id, conversation_id, message_id, value)"
         " SELECT gen_random_uuid(), m.account_id, c.bot_id, c.contact_id, c.id, m.id, 100 FROM messages m"
         " JOIN conversations c ON c.id = m.conversation_id WHERE m.account_id = :account LIMIT 1"
+    ),
+    (
+        "UPDATE annotations SET job_id = (SELECT id FROM jobs WHERE account_id = :account LIMIT 1)"
+        " WHERE account_id = :account"
     ),
 )
 
@@ -113,7 +125,7 @@ def two_accounts(server_url: str) -> Iterator[Context]:
             run = one(context, "SELECT id FROM runs WHERE task_id = :id", id=task.id)
             assert carry_out(context, leases, run, worker="test") == "succeeded"
             a_backfill(context, task.account_id, task.id)
-            assert advance_backfills(context) == 1
+            assert advance_backfills(context) >= 1
             for statement in BESIDE:
                 execute(context, statement, account=account)
         yield context

@@ -98,13 +98,17 @@ def test_a_child_of_another_accounts_parent_cannot_be_stored(two_accounts, link)
 @pytest.mark.parametrize("link", NULLABLE, ids=link_name)
 def test_a_parents_end_empties_the_link_and_leaves_the_account(two_accounts, link):
     child, parent, column = link.table.name, link.referred_table.name, column_of(link)
+    key = primary_key(link)
     with two_accounts.engine.connect() as connection:
         row = connection.execute(
-            text(f"SELECT id, {column} AS link, account_id FROM {child} WHERE {column} IS NOT NULL LIMIT 1")
+            text(
+                f"SELECT {key} AS id, {column} AS link, account_id FROM {child}"
+                f" WHERE {column} IS NOT NULL LIMIT 1"
+            )
         ).one()
         connection.execute(text(f"DELETE FROM {parent} WHERE id = :id"), {"id": row.link})
         left = connection.execute(
-            text(f"SELECT {column} AS link, account_id FROM {child} WHERE id = :id"), {"id": row.id}
+            text(f"SELECT {column} AS link, account_id FROM {child} WHERE {key} = :id"), {"id": row.id}
         ).one()
         assert (left.link, left.account_id) == (None, row.account_id)
         connection.rollback()
