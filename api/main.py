@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 
 import structlog
@@ -37,8 +38,11 @@ def serve(settings: Settings) -> None:
     server_log = logging.getLogger("uvicorn")
     server_log.handlers, server_log.propagate = [_ServerLog(logging.WARNING)], False
     context = make_context(settings, "api")
+    app = make_app(context)
+    app.state.lookup.get_ready()
+    _settle_memory()
     uvicorn.run(
-        make_app(context),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -50,6 +54,16 @@ def serve(settings: Settings) -> None:
         ws_max_size=WEBSOCKET_FRAME,
         timeout_graceful_shutdown=int(settings.grace.total_seconds()),
     )
+
+
+def _settle_memory() -> None:
+    """What is there before the first request stays: the collector need not walk it again and again.
+
+    A full collection of all that was imported takes a tenth of a second, in which nobody is answered.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 if __name__ == "__main__":

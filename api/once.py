@@ -1,12 +1,14 @@
 """Idempotency keys at the door: a write's answer is stored with it, and told again instead of a second one.
 
-`Route` sees an endpoint's answer while the transaction of `Tenant` is still open, so that result and write
-are committed together. An async endpoint, which owns its transactions, takes `WriteKeyPart` and calls
-`core.idempotency.begin` and `finish` in the one that has its effect.
+`Route` opens the transaction of `Tenant` around an endpoint and sees its answer before the commit, so that
+result and write are committed together. An async endpoint, which owns its transactions, takes `WriteKeyPart`
+and calls `core.idempotency.begin` and `finish` in the one that has its effect.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -16,9 +18,9 @@ from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from sqlalchemy.orm import Session
-from starlette.concurrency import run_in_threadpool
 
 from core.accounts import Caller
+from core.context import Context
 from core.errors import InvalidInput
 from core.idempotency import WriteKey, begin, finish, let_go, make_key
 
@@ -54,21 +56,44 @@ class Replayed(Exception):
 
 
 @dataclass(frozen=True)
-class _Write:
-    session: Session
-    key: WriteKey
+class Opening:
+    """The transaction an endpoint asks for as `Tenant`, not begun yet."""
 
-    def settle(self, response: Response) -> None:
-        """Stores the result in the write's transaction; an answer that is an error leaves the key free."""
-        if response.status_code == 200:
-            document = getattr(response, "document", None)
-            finish(self.session, self.key, document or json.loads(bytes(response.body)))
-        else:
-            let_go(self.session, self.key)
+    context: Context
+    request: Request
+    caller: Caller
+    key: WriteKey | None
+
+    def carry_out(self, write: Callable[[Session], Response]) -> Response:
+        """The answer of a write, committed with it before the client hears of either.
+
+        An answer that is an error leaves the key free.
+
+        Raises:
+            Replayed: the write was made before.
+            KeyReused, Unavailable: as `begin`.
+
+        """
+        with self.context.transaction(self.caller.account_id, actor=self.caller.name) as session:
+            result = begin(session, self.key) if self.key else None
+            if result is not None:
+                raise Replayed(rebuilt(session, self.request, self.caller, result))
+            response = write(session)
+            if self.key and response.status_code == 200:
+                document = getattr(response, "document", None)
+                finish(session, self.key, document or json.loads(bytes(response.body)))
+            elif self.key:
+                let_go(session, self.key)
+            return response
 
 
 class Route(APIRoute):
     """A route of the dialect. A POST with an Idempotency-Key has one effect."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        if not inspect.iscoroutinefunction(endpoint):
+            endpoint = _with_session(endpoint)
+        super().__init__(path, endpoint, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         from api.chatbotkit.answers import form_of, in_form
@@ -77,33 +102,29 @@ class Route(APIRoute):
 
         async def handle_once(request: Request) -> Response:
             try:
-                response = await handle(request)
+                return await handle(request)
             except Replayed as replayed:
                 response = in_form(form_of(request), replayed.document)
                 response.headers.update(TOLD_AGAIN)
                 return response
-            write = getattr(request.state, "write", None)
-            if write is not None:
-                await run_in_threadpool(write.settle, response)
-            return response
 
         return handle_once
 
 
-def begin_write(session: Session, request: Request, caller: Caller, key: WriteKey | None) -> None:
-    """Takes the key of a request for the transaction of this session, if it has one.
+def _with_session(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """An endpoint whose transaction, if it asks for one, begins and ends on the endpoint's own thread.
 
-    Raises:
-        Replayed: the write was made before.
-        KeyReused, Unavailable: as `begin`.
-
+    A dependency that yields the session would take three threads in turn.
     """
-    if key is None:
-        return
-    result = begin(session, key)
-    if result is not None:
-        raise Replayed(rebuilt(session, request, caller, result))
-    request.state.write = _Write(session, key)
+
+    @functools.wraps(endpoint)
+    def answer(**values: Any) -> Any:
+        for name, value in values.items():
+            if isinstance(value, Opening):
+                return value.carry_out(lambda session: endpoint(**(values | {name: session})))  # noqa: B023 (at once)
+        return endpoint(**values)
+
+    return answer
 
 
 def rebuilt(session: Session, request: Request, caller: Caller, result: dict[str, Any]) -> Mapping[str, Any]:

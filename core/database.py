@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import select
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from sqlalchemy import Engine, create_engine
+import psycopg
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from core.errors import Contended, InvalidInput, Unavailable
@@ -17,6 +21,7 @@ from core.errors import Contended, InvalidInput, Unavailable
 SESSION_OPTIONS = (
     "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s -c timezone=UTC"
 )
+RESTED = 1.0  # seconds after which a connection of the pool is asked whether it lives before it is used
 # SQLSTATE classes that mean "come back later", not "you are wrong": PostgreSQL appendix A.
 TRANSIENT = re.compile(r"^(08|53|57|58|40|55P03|25006|25P03|25P04)")
 # A deadlock's victim, a failed serialization, and a link to a row that went after it was looked up: the only
@@ -56,12 +61,11 @@ def normal_url(url: str) -> str:
 
 def make_engine(url: str, *, pool_size: int, name: str) -> Engine:
     """The engine of one process. Never share it across a fork."""
-    return create_engine(
+    engine = create_engine(
         normal_url(url),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=5,
-        pool_pre_ping=True,
         hide_parameters=True,
         connect_args={
             "application_name": f"crontalk {name}",
@@ -74,6 +78,41 @@ def make_engine(url: str, *, pool_size: int, name: str) -> Engine:
             "options": SESSION_OPTIONS,
         },
     )
+    _replace_lost(engine)
+    return engine
+
+
+def _replace_lost(engine: Engine) -> None:
+    """Connections that the server has ended are replaced as they are taken from the pool.
+
+    What SQLAlchemy's own pre-ping does with a round trip per transaction: here only for one that has rested,
+    or on whose socket something waits. A server says that it ends a connection, and nothing else unasked.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def remember(connection: Any, record: Any) -> None:
+        del connection
+        record.info["returned"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def look(connection: Any, record: Any, proxy: Any) -> None:
+        del proxy
+        returned = record.info.get("returned")
+        if returned is None or (time.monotonic() - returned < RESTED and not _says_something(connection)):
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except psycopg.Error as error:
+            raise InvalidatePoolError from error
+
+
+def _says_something(connection: Any) -> bool:
+    try:
+        waiting = select.poll()
+        waiting.register(connection.fileno(), select.POLLIN)
+        return bool(waiting.poll(0))
+    except (psycopg.Error, OSError):
+        return True
 
 
 @contextmanager

@@ -6,6 +6,7 @@ and swallowed here, never waited for.
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Sequence
@@ -78,15 +79,14 @@ class CeleryPublisher:
         self._url = redis_url
         self._app: Any = None
         self._redis: Any = None
+        self._making = threading.Lock()
         self._away_until = 0.0
 
     def get_ready(self) -> None:
         """Half a second: Celery's imports, those of the first message among them, and the connection."""
         try:
-            app = self._celery()
-            with app.producer_pool.acquire(block=True, timeout=2) as producer:
+            with self._celery().producer_pool.acquire(block=True, timeout=2) as producer:
                 producer.channel  # noqa: B018 (connects)
-            app.backend  # noqa: B018 (asked for by every message)
         except Exception as error:  # noqa: BLE001 (as below)
             log.warning("broker_away", error=type(error).__name__)
             self._away_until = time.monotonic() + AWAY
@@ -137,15 +137,22 @@ class CeleryPublisher:
             self._redis.close()
 
     def _celery(self) -> Any:
+        """The app, with all that a message asks for: Celery's lazy imports fail in threads that race."""
         if self._app is None:
-            app = broker_app(self._url)
-            app.conf.broker_transport_options = {
-                **app.conf.broker_transport_options,
-                **PATIENCE,
-                "max_retries": 0,
-            }
-            self._app = app
+            with self._making:
+                if self._app is None:
+                    self._app = self._made()
         return self._app
+
+    def _made(self) -> Any:
+        app = broker_app(self._url)
+        app.conf.broker_transport_options = {
+            **app.conf.broker_transport_options,
+            **PATIENCE,
+            "max_retries": 0,
+        }
+        app.amqp, app.producer_pool, app.backend  # noqa: B018 (made when asked for; none connects)
+        return app
 
     def _client(self) -> Any:
         if self._redis is None:

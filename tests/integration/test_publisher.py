@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import time
 
 from core.publisher import CeleryPublisher, Hint
@@ -62,3 +64,22 @@ def test_a_publisher_that_got_ready_publishes(redis_url):
     assert publisher.waiting("chat") == 1
     publisher._client().flushdb()
     publisher.close()
+
+
+def test_threads_that_publish_at_once_from_the_start_all_do(redis_url):
+    code = (
+        "import sys, threading; from core.publisher import CeleryPublisher, Hint; from models import new_id;"
+        "publisher = CeleryPublisher(sys.argv[1]); gate = threading.Barrier(16); sent = [];"
+        "hint = lambda: Hint(new_id(), 'complete', 'bulk', 1);"
+        "go = lambda: (gate.wait(), sent.append(publisher.publish([hint()])));"
+        "threads = [threading.Thread(target=go) for _ in range(16)];"
+        "[thread.start() for thread in threads]; [thread.join() for thread in threads];"
+        "assert sent == [True] * 16, sent"
+    )
+    try:
+        # A process that has imported nothing of Celery yet.
+        subprocess.run([sys.executable, "-c", code, redis_url], check=True, timeout=60)
+    finally:
+        publisher = CeleryPublisher(redis_url)
+        publisher._client().delete("bulk")
+        publisher.close()
