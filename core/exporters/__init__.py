@@ -1,0 +1,1 @@
+"""What leaves Crontalk as files: pure, records in, bytes out."""

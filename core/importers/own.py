@@ -1,0 +1,144 @@
+"""Crontalk's own JSONL (core/exporters/jsonl.py), read back without loss."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from core.importers.parts import identity, listed, mapping
+from core.importers.records import Contact, Conversation, Limits, Message, Notes, Reject, Unreadable
+from core.importers.rows import row_object
+from models import MessageType
+
+FORMAT = "crontalk"
+VERSIONS = frozenset({1})
+_TYPES = frozenset(MessageType)
+
+
+def read_export(
+    lines: Iterator[bytes | str], notes: Notes, limits: Limits, after: int = 0
+) -> Iterator[Conversation | Reject]:
+    """The conversations of an export, and what is wrong with the file as a whole.
+
+    Raises:
+        Unreadable: `no_conversation`, when the first line is not that of an export we know.
+
+    """
+    first = next(lines, b"")
+    about = row_object(first, notes, limits) if isinstance(first, bytes) else {}
+    if about.get("format") != FORMAT or about.get("version") not in VERSIONS:
+        raise Unreadable("no_conversation")
+    digest = hashlib.sha256(first if isinstance(first, bytes) else b"")
+    end: Mapping[str, Any] | None = None
+    row = 0
+    for row, line in enumerate(lines, 1):
+        if end is not None:
+            yield Reject(row, "trailing")
+            return
+        try:
+            end = _end(line, notes, limits)
+            if end is None and row > after:
+                yield _conversation(_object(line, notes, limits), row, notes)
+        except Unreadable as why:
+            yield Reject(row, str(why))
+        if end is None and isinstance(line, bytes):
+            digest.update(line)
+        while notes.rejects:
+            yield Reject(row, notes.rejects.pop())
+    if end is None:
+        yield Reject(row + 1, "truncated")
+    elif end.get("sha256") != digest.hexdigest():
+        yield Reject(row, "digest_mismatch")
+
+
+def _end(line: bytes | str, notes: Notes, limits: Limits) -> Mapping[str, Any] | None:
+    if isinstance(line, str) or not line.startswith(b'{"end":'):
+        return None
+    end = row_object(line, notes, limits).get("end")
+    return end if isinstance(end, dict) else None
+
+
+def _object(line: bytes | str, notes: Notes, limits: Limits) -> dict[str, Any]:
+    if isinstance(line, str):
+        raise Unreadable(line)
+    return row_object(line, notes, limits)
+
+
+def _conversation(document: Mapping[str, Any], row: int, notes: Notes) -> Conversation:
+    key = identity(document.get("key"))
+    if key is None:
+        raise Unreadable("no_conversation")
+    messages = []
+    for message in listed(document.get("messages")):
+        try:
+            messages.append(_message(mapping(message)))
+        except (KeyError, TypeError, ValueError):
+            notes.reject("bad_message")
+    try:
+        return Conversation(
+            key=key,
+            title=_text(document, "title"),
+            description=_text(document, "description"),
+            created_at=_instant(document, "createdAt"),
+            updated_at=_instant(document, "updatedAt"),
+            meta=_meta(document),
+            messages=tuple(messages),
+            contact=_contact(document.get("contact")),
+            row=row,
+        )
+    except (KeyError, TypeError, ValueError):
+        raise Unreadable("no_conversation") from None
+
+
+def _message(document: Mapping[str, Any]) -> Message:
+    key, text, kind = identity(document["key"]), document["text"], document["type"]
+    if key is None or not isinstance(text, str) or not text.strip() or kind not in _TYPES:
+        raise ValueError
+    return Message(
+        key=key,
+        type=kind,
+        text=text,
+        created_at=_instant(document, "createdAt"),
+        updated_at=_instant(document, "updatedAt"),
+        name=_text(document, "name"),
+        description=_text(document, "description"),
+        meta=_meta(document),
+        parent_key=_text(document, "parent"),
+        active=document.get("active") is not False,
+    )
+
+
+def _contact(document: Any) -> Contact | None:
+    if document is None:
+        return None
+    key = identity(document["key"])
+    if key is None:
+        raise ValueError
+    texts = {name: _text(document, name) for name in ("name", "email", "phone", "nick")}
+    return Contact(key, **texts, meta=_meta(document))
+
+
+def _text(document: Mapping[str, Any], name: str) -> str | None:
+    value = document.get(name)
+    if value is not None and not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _instant(document: Mapping[str, Any], name: str) -> datetime | None:
+    value = _text(document, name)
+    if value is None:
+        return None
+    found = datetime.fromisoformat(value)
+    if found.tzinfo is None:
+        raise ValueError
+    return found
+
+
+def _meta(document: Mapping[str, Any]) -> dict[str, Any]:
+    value = document.get("meta", {})
+    if not isinstance(value, dict):
+        raise TypeError
+    return value

@@ -1,0 +1,178 @@
+"""What an import is made of, whatever it came from: conversations, tasks, and rows that could not be read."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+MEBIBYTE = 1024 * 1024
+MOST_KINDS = 200
+OTHER = "other"
+_KIND = re.compile(r"[a-z][a-z0-9_.:-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Message:
+    """Something that was said. `key` is its own within the conversation, and the same at the next import.
+
+    `type` is one of the contract's. `created_at` is the source's, None where it tells none. `active` is
+    false for what stands on a branch the source does not show; its meta then has `branch` and `archived`.
+    """
+
+    key: str
+    type: str
+    text: str = field(repr=False)
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    name: str | None = field(default=None, repr=False)
+    description: str | None = field(default=None, repr=False)
+    meta: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    parent_key: str | None = None
+    active: bool = True
+
+
+@dataclass(frozen=True)
+class Contact:
+    """Whom a conversation was with, as far as the source tells."""
+
+    key: str
+    name: str | None = field(default=None, repr=False)
+    email: str | None = field(default=None, repr=False)
+    phone: str | None = field(default=None, repr=False)
+    nick: str | None = field(default=None, repr=False)
+    meta: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A conversation, or a part of one: a later record with the same key adds its messages to it.
+
+    `messages` stand in their order, parents before children. `row` is its place in the source, from 1.
+    """
+
+    key: str
+    title: str | None = field(default=None, repr=False)
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    messages: Sequence[Message] = field(default=(), repr=False)
+    contact: Contact | None = field(default=None, repr=False)
+    description: str | None = field(default=None, repr=False)
+    row: int = 0
+
+
+@dataclass(frozen=True)
+class Task:
+    """A scheduled task. Whatever it was in its source, it is imported paused; its schedule can be kept."""
+
+    key: str
+    name: str = field(repr=False)
+    prompt: str = field(repr=False)
+    schedule: str
+    timezone: str | None = None
+    expires_at: datetime | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    row: int = 0
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A row, or a message in it, that was not read, and why: a code of `CODES`, never content."""
+
+    row: int
+    code: str
+
+
+Record = Conversation | Task | Reject
+
+CODES: Mapping[str, str] = {
+    "bad_message": "a message in it is not in the format's shape; the others were read",
+    "bad_schedule": "its schedule is none that could ever fire",
+    "bad_utf8": "it is not UTF-8",
+    "damaged": "the archive is damaged here",
+    "digest_mismatch": "the export is not what was written: its digest differs",
+    "duplicate_key": "an object in it has a key twice",
+    "missing_shard": "a file of the export's series is missing before this row",
+    "no_conversation": "it is no conversation of this format",
+    "no_mapping": "it has no messages to read: its mapping is missing",
+    "not_an_object": "it is not an object",
+    "not_json": "it is not JSON",
+    "rrule_unsupported": "its rule of repetition has no schedule that means the same",
+    "too_deep": "it is nested too deep",
+    "too_large": "it is larger than a row may be",
+    "too_many_values": "it holds more values than a row may",
+    "trailing": "there is more after the end of the data",
+    "truncated": "the data ends in the middle",
+    "unreadable": "its shape is unknown",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is looked at. A row is held in memory, so `row` and `values` bound what an import takes."""
+
+    row: int = 32 * MEBIBYTE
+    values: int = 2_000_000
+    total: int = 64 * 1024 * MEBIBYTE
+    members: int = 100_000
+    ratio: int = 200
+
+
+class Unknowns(Counter[str]):
+    """What was met and not understood, or had to be mended, by kind. Kinds are names, never content."""
+
+    def note(self, kind: str, detail: object = "") -> None:
+        """Counts one. A `detail` from the file is kept where it looks like a name of a format's own."""
+        if detail != "":
+            named = isinstance(detail, str) and _KIND.fullmatch(detail.lower())
+            kind = f"{kind}:{detail.lower() if named and isinstance(detail, str) else OTHER}"
+        if kind not in self and len(self) >= MOST_KINDS:
+            kind = OTHER
+        self[kind] += 1
+
+
+@dataclass
+class Notes:
+    """What a reader of one row tells besides its records, and what it was asked to know."""
+
+    unknowns: Unknowns = field(default_factory=Unknowns)
+    rejects: list[str] = field(default_factory=list)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    timezone: str | None = None
+
+    def unknown(self, kind: str, detail: object = "") -> None:
+        self.unknowns.note(kind, detail)
+
+    def reject(self, code: str) -> None:
+        self.rejects.append(code)
+
+
+class Unreadable(Exception):
+    """A row that cannot be read; its message is a code of CODES."""
+
+
+def digest(record: Conversation | Message | Task) -> str:
+    """The same for the same content, on every machine and at every import; where it stood does not count.
+
+    Raises:
+        Unreadable: `too_deep`, for a meta that nothing of ours could write again.
+
+    """
+    plain = record if isinstance(record, Message) else replace(record, row=0)
+    try:
+        return hashlib.sha256(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    except orjson.JSONEncodeError:
+        raise Unreadable("too_deep") from None
+
+
+def short_digest(*parts: str | None) -> str:
+    """A key for what has none in its source: 32 digits that follow from the parts."""
+    joined = orjson.dumps(parts)
+    return hashlib.sha256(joined).hexdigest()[:32]
