@@ -20,10 +20,12 @@ from api.chatbotkit.stateless import Pool
 from api.headers import StrictAnswers
 from api.limits import RequestLimits
 from api.live import Ears
+from api.lookup import Lookup
 from api.once_more import OnceMore
 from api.openapi import make_exact
 from api.pace import make_doorkeeper
 from core.context import Context
+from core.privacy.detect import warm
 
 log = structlog.get_logger()
 
@@ -87,6 +89,8 @@ def make_app(context: Context) -> FastAPI:
     app.include_router(_spec(app), include_in_schema=False)
     app.include_router(docs.router, include_in_schema=False)
     app.include_router(dashboard.make_router(), include_in_schema=False)
+    app.state.lookup = Lookup(app.router.middleware_stack, lambda: iter_route_contexts(app.routes))
+    app.router.middleware_stack = app.state.lookup
     return app
 
 
@@ -106,12 +110,19 @@ def _spec(app: FastAPI) -> APIRouter:
     return router
 
 
+def _get_ready(context: Context) -> None:
+    context.publisher.get_ready()
+    warm()
+
+
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """As many threads as database connections at most: a thread more would only wait for one."""
     context: Context = app.state.context
     limiter = anyio.to_thread.current_default_thread_limiter()
     limiter.total_tokens = min(limiter.total_tokens, context.settings.pool_size)
+    # In the background: the first turn waits for it at most, and whoever asks for none does not.
+    threading.Thread(target=_get_ready, args=(context,), name="publisher", daemon=True).start()
     log.info("api_started", host=context.settings.host, port=context.settings.port)
     try:
         yield

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from api.once import HEADER, begin_write, key_of, owner_of
+from api.once import HEADER, Opening, key_of, owner_of
 from api.pace import Doorkeeper, kind_of, quotas_of, rate_headers, told, too_fast
 from core.accounts import Caller, authenticate
 from core.context import Context
@@ -44,7 +43,7 @@ def caller_of(context: Context, secret: str, scope: str) -> Caller:
         NotAuthenticated: no such token, or no longer. NotAuthorized: the scope is missing.
 
     """
-    with context.transaction() as session:
+    with context.reading() as session:
         caller = authenticate(session, secret)
     _refuse_scope(caller, scope)
     return caller
@@ -85,7 +84,7 @@ class _Admission:
 def _admit(request: Request, secret: str) -> _Admission:
     """Who it is, what speaks against it, and its place; a request that is tried again keeps its place."""
     doorkeeper: Doorkeeper = request.app.state.doorkeeper
-    with context_of(request).transaction() as session:
+    with context_of(request).reading() as session:
         caller = (authenticate_session if secret.startswith(PREFIX) else authenticate)(session, secret)
         refusal = _refusal(request, caller) or _quota(session, request, caller, doorkeeper)
     decision = None
@@ -129,22 +128,19 @@ def _quota(
 CallerPart = Annotated[Caller, Depends(signed_in)]
 
 
-async def write_key(request: Request, caller: Annotated[Caller, Depends(signed_in)]) -> WriteKey | None:
+async def write_key(request: Request, caller: CallerPart) -> WriteKey | None:
     """The Idempotency-Key of a POST, for `Tenant` and for endpoints that own their transactions."""
+    request.state.caller = caller
     return await key_of(request, caller)
 
 
 WriteKeyPart = Annotated[WriteKey | None, Depends(write_key)]
 
 
-def _tenant(
-    request: Request, caller: Annotated[Caller, Depends(signed_in)], key: WriteKeyPart
-) -> Iterator[Session]:
-    with context_of(request).transaction(caller.account_id) as session:
-        begin_write(session, request, caller, key)
-        yield session
+async def _tenant(request: Request, key: WriteKeyPart) -> Opening:
+    """Asks for no caller of its own: FastAPI walks the tree of every dependency anew."""
+    return Opening(context_of(request), request, request.state.caller, key)
 
 
-# Scope "function": the commit comes before the answer. A plain yield dependency commits after the client
-# has its 200, and a commit that fails then is never heard of.
-Tenant = Annotated[Session, Depends(_tenant, scope="function")]
+# The session of one transaction, which `Route` opens around the endpoint.
+Tenant = Annotated[Session, Depends(_tenant)]

@@ -29,6 +29,7 @@ from core.errors import (
     NotAuthenticated,
     NotAuthorized,
     NotFound,
+    PrivacyFailed,
     Unavailable,
 )
 
@@ -44,6 +45,7 @@ ANSWERS: tuple[tuple[type[CrontalkError], int, str], ...] = (
     (Conflict, 409, "CONFLICT"),
     (KeyReused, 422, "UNPROCESSABLE_ENTITY"),
     (LimitReached, 429, "LIMITS_REACHED"),
+    (PrivacyFailed, 503, "SERVICE_UNAVAILABLE"),
     (Unavailable, 503, "SERVICE_UNAVAILABLE"),
 )
 CODES = {status: code for _, status, code in ANSWERS} | {

@@ -24,6 +24,8 @@ class WorkHealth(Health):
     waiting: int | None = Field(default=None, description="Due runs that nobody has claimed.")
     oldestSeconds: float | None = None  # noqa: N815 (the wire's own spelling)
     schedulerLagSeconds: float | None = None  # noqa: N815
+    unannotated: int | None = Field(default=None, description="Messages a worker is still to look at.")
+    oldestUnannotatedSeconds: float | None = None  # noqa: N815
     polled: int | None = Field(default=None, description="Runs the poll worker took in five minutes.")
 
 
@@ -52,7 +54,8 @@ def ready(request: Request) -> JSONResponse:
 
 @router.get("/work", responses=_answers(WorkHealth))
 def work(request: Request) -> JSONResponse:
-    """Due work is taken up: 503 once a due run or clock has waited for 30 seconds.
+    """Due work is taken up: 503 once a due run or clock has waited for 30 seconds, or a due message that is
+    to be annotated while nobody annotates any.
 
     `polled` above 0 with a broker in place: a worker's consumer stopped, and the poll worker stood in.
     """
@@ -66,6 +69,8 @@ def work(request: Request) -> JSONResponse:
         "waiting": health.waiting,
         "oldestSeconds": round(health.oldest_seconds, 3),
         "schedulerLagSeconds": round(health.scheduler_lag_seconds, 3),
+        "unannotated": health.annotations.waiting,
+        "oldestUnannotatedSeconds": round(health.annotations.oldest_seconds, 3),
         "polled": health.polled,
     }
     return JSONResponse(answer, 200 if health.healthy else 503)

@@ -23,6 +23,8 @@ from api.errors import ErrorAnswer
 from core import reports
 from core.context import Context
 from core.errors import NotAuthenticated
+from core.privacy.kinds import KINDS
+from core.privacy.presets import DENIED
 from core.publisher import QUEUES
 from models import ErrorClass
 
@@ -71,6 +73,7 @@ class _Read:
     deliveries: list[tuple[str, str, int]]
     undelivered: tuple[int, float]
     totals: dict[str, int]
+    found: Counter[str]
     queues: dict[str, int]
 
 
@@ -91,6 +94,7 @@ class _Figures(Collector):
             runs.add_metric(list(labels), count)
         yield runs
         yield from _deliveries(self.read.deliveries, *self.read.undelivered)
+        yield from _privacy(self.read.work.annotations, self.read.found)
         for name, count in sorted(self.read.totals.items()):
             words = name.replace("_", " ")
             yield CounterMetricFamily(f"crontalk_{name}", f"All {words} settled so far.", value=count)
@@ -101,9 +105,13 @@ def _read(context: Context) -> _Read:
         runs: Counter[tuple[str, str]] = Counter()
         for state, cause, count in reports.recent_runs(session):
             runs[state, cause if cause in CLASSES else "other"] += count
+        found: Counter[str] = Counter()
+        for kind, count in reports.found_totals(session).items():
+            # Kinds of a caller's own are words that somebody wrote.
+            found[kind if kind in KINDS or kind == DENIED else "other"] += count
         work, totals = reports.work_health(session), reports.usage_totals(session)
         deliveries, undelivered = reports.recent_deliveries(session), reports.due_deliveries(session)
-    return _Read(work, runs, deliveries, undelivered, totals, _queues(context))
+    return _Read(work, runs, deliveries, undelivered, totals, found, _queues(context))
 
 
 def _queues(context: Context) -> dict[str, int]:
@@ -121,6 +129,18 @@ def _work(work: reports.WorkHealth) -> Iterator[Metric]:
     yield _gauge("runs_due", "Pending runs whose time has come.", work.waiting)
     yield _gauge("oldest_due_run_seconds", "How long the oldest of them waits.", work.oldest_seconds)
     yield _gauge("scheduler_lag_seconds", "How late the oldest due clock is.", work.scheduler_lag_seconds)
+
+
+def _privacy(work: reports.AnnotationHealth, found: Counter[str]) -> Iterator[Metric]:
+    counted = CounterMetricFamily(
+        "crontalk_pii_entities", "Entities of personal data found so far, by kind.", labels=["kind"]
+    )
+    for kind, count in sorted(found.items()):
+        counted.add_metric([kind], count)
+    yield counted
+    yield _gauge("annotations_waiting", "Messages that a worker is still to look at.", work.waiting)
+    yield _gauge("annotations_failed", "Messages that workers have given up.", work.failed)
+    yield _gauge("oldest_due_annotation_seconds", "How long the oldest due one waits.", work.oldest_seconds)
 
 
 def _deliveries(recent: Iterable[tuple[str, str, int]], due: int, oldest: float) -> Iterator[Metric]:

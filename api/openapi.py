@@ -63,6 +63,8 @@ SESSION = {
 TAGS = {
     "task": "What runs on a schedule, what came of it, and who is told.",
     "backfill": "The past of a task, run once.",
+    "job": "Long work on many things: how far it is.",
+    "privacy": "What is found in what is said, and what happens to it.",
     "run": "Every occurrence and every turn, with its timeline.",
     "bot": "Who answers.",
     "conversation": "What was said.",
@@ -76,6 +78,7 @@ TAGS = {
     "attachment": "Files of a conversation.",
     "usage": "What was used.",
     "event": "What happened.",
+    "erasure": "What was deleted for good, and who was shown what is private.",
     "platform": "Which models there are, and who asks.",
     "health": "What a supervisor asks.",
     "metrics": "What Prometheus asks.",

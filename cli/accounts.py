@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.options import AccountName, AsJson, HomeDir
 from cli.reach import context_for, reach
-from cli.show import facts, items, moment, out, table
-from core.errors import InvalidInput
+from cli.show import deleting, facts, items, moment, out, table
+from core.errors import InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from core.context import Context
 
 accounts = typer.Typer(help="Accounts.", no_args_is_help=True, rich_markup_mode=None)
 tokens = typer.Typer(help="Tokens of an account.", no_args_is_help=True, rich_markup_mode=None)
@@ -66,6 +70,45 @@ def open_account(
     _shut(name, reopen, home, as_json)
 
 
+@accounts.command("delete")
+def delete_account(
+    name: Annotated[str, typer.Argument(help="Name or id.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Really: it cannot be undone.")] = False,
+    home: HomeDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete an account with everything in it for good; killed on the way, say it again and it goes on.
+
+    Its key is destroyed first, so that what was sealed for it opens no more.
+    """
+    from cli.reach import ACTOR
+    from core.account_deletion import delete_account as erase
+    from core.documents_erasures import erasure_document
+
+    with context_for(home) as context:
+        account = _to_delete(context, name)
+        if not yes:
+            raise InvalidInput("Nothing was deleted. It cannot be undone: say it again with --yes.")
+        with deleting(as_json) as tell:
+            document = erasure_document(erase(context, account, actor=ACTOR, tell=tell))
+    counted = [(noun, document[noun]) for noun in ("conversations", "messages", "attachments")]
+    out(document, as_json, facts([("deleted", document["targetId"]), *counted, ("receipt", document["id"])]))
+
+
+def _to_delete(context: Context, name: str) -> uuid.UUID:
+    """The id of an account, or of one that has gone: its receipt is shown again."""
+    from core.accounts import find_account
+
+    try:
+        with context.transaction() as session:
+            return find_account(session, name).id
+    except NotFound:
+        try:
+            return uuid.UUID(name)
+        except ValueError:
+            raise NotFound("There is no such account.") from None
+
+
 RateOption = Annotated[str | None, typer.Option(help="Such as 10/s or 600/m; off; default.")]
 QuotaOption = Annotated[str | None, typer.Option(help="A number per calendar month (UTC); default: none.")]
 
@@ -77,6 +120,7 @@ def limits(
     rate_write: RateOption = None,
     rate_turn: RateOption = None,
     rate_delete: RateOption = None,
+    rate_bulk: RateOption = None,
     messages_per_month: QuotaOption = None,
     tokens_per_month: QuotaOption = None,
     conversations_per_month: QuotaOption = None,
@@ -92,6 +136,7 @@ def limits(
         "rate_write": rate_write,
         "rate_turn": rate_turn,
         "rate_delete": rate_delete,
+        "rate_bulk": rate_bulk,
         "messages_per_month": messages_per_month,
         "tokens_per_month": tokens_per_month,
         "conversations_per_month": conversations_per_month,
@@ -117,7 +162,9 @@ def _shut(name: str, verb: Any, home: Path | None, as_json: bool) -> None:
 @tokens.command("create")
 def create_token(
     name: Annotated[str, typer.Argument(help="What it is for.")] = "cli",
-    scope: Annotated[list[str] | None, typer.Option("--scope", help="read, write; both by default.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option("--scope", help="read, write, pii:read; the first two by default.")
+    ] = None,
     days: Annotated[
         int | None, typer.Option("--days", help="How long it lives; for ever by default.")
     ] = None,
@@ -126,7 +173,7 @@ def create_token(
     as_json: AsJson = False,
 ) -> None:
     """Make a token; its secret is shown only now."""
-    from core.accounts import SCOPES
+    from core.accounts import USUAL
     from core.accounts import create_token as make
     from core.documents import token_document
 
@@ -134,7 +181,7 @@ def create_token(
         raise InvalidInput("A token lives 1 to 3660 days.")
     lifetime = timedelta(days=days) if days else None
     with reach(home, account) as at, at.transaction() as session:
-        row, secret = make(session, at.account, name, scopes=tuple(scope or SCOPES), lifetime=lifetime)
+        row, secret = make(session, at.account, name, scopes=tuple(scope or USUAL), lifetime=lifetime)
         document = token_document(row, secret)
     out(document, as_json, facts([("id", document["id"]), ("token", secret)]))
 

@@ -54,9 +54,15 @@ def create(
 
 @app.command()
 def show(
-    conversation: ConversationId, home: HomeDir = None, account: AccountName = None, as_json: AsJson = False
+    conversation: ConversationId,
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="With the values behind tokens; whoever looks is written down.")
+    ] = False,
+    home: HomeDir = None,
+    account: AccountName = None,
+    as_json: AsJson = False,
 ) -> None:
-    """One conversation with its task, its run and everything said."""
+    """One conversation with its task, its run and everything said; personal data is underlined."""
     from core.documents import conversation_document
     from core.messages import list_messages
     from core.rows import own
@@ -64,7 +70,10 @@ def show(
 
     with reach(home, account) as at, at.transaction() as session:
         found = own(session, Conversation, conversation)
-        document = conversation_document(found, list_messages(session, found.id, take=1000))
+        said = list_messages(session, found.id, take=1000)
+        if reveal:
+            said = _revealed(session, found, said)
+        document = conversation_document(found, said)
     out(document, as_json, _story(document))
 
 
@@ -81,7 +90,7 @@ def send(
     from core.talking import send as say
 
     with reach(home, account) as at, at.transaction() as session:
-        document = message_document(say(session, conversation, text))
+        document = message_document(say(session, conversation, text).message)
     out(document, as_json, facts([("message", document["id"])]))
 
 
@@ -120,6 +129,13 @@ def delete(
     with reach(home, account) as at, at.transaction() as session:
         document: Document = {"id": str(delete_conversation(session, conversation))}
     out(document, as_json, facts([("deleted", document["id"])]))
+
+
+def _revealed(session: Any, conversation: Any, said: list[Any]) -> list[Any]:
+    from core.sight import see_conversations, seen_messages
+
+    see_conversations(session, [conversation])
+    return seen_messages(session, said)
 
 
 def _story(document: Document) -> Any:

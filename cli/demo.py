@@ -1,4 +1,4 @@
-"""What `crontalk up --demo` brings along: two bots and three tasks with short schedules."""
+"""What `up --demo` brings along: bots, tasks with short schedules, and what privacy makes of words."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import uuid
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
     from core.context import Context
 
 BOTS = {
@@ -35,6 +37,19 @@ TASKS = (
         "description": "Say that the minute check ran and what you watch over.",
     },
 )
+PRIVACY = "What privacy makes of what is said"
+# Each operator once: a token can be restored, a mask cannot, and what is annotated stays.
+POLICY = {
+    "preset": "tokenise",
+    "operators": {"phone_number": "mask", "credit_card": "replace", "url": "annotate", "iban": "hash"},
+    "identities": [{"name": "Maria Sousa"}],
+}
+SAID = (
+    ("user", "Hello, this is Maria Sousa. Please write to maria.sousa@example.com or call +351 21 321 5000."),
+    ("bot", "Thank you! The way to us is on https://hotel.example/lisbon. How would you like to pay?"),
+    ("user", "By card, 4111 1111 1111 1111; a refund goes to PT50 0002 0123 1234 5678 9015 4."),
+    ("user", "And again: maria.sousa@example.com is where the invoice goes."),
+)
 
 
 def seed(context: Context, account: uuid.UUID) -> int:
@@ -47,6 +62,20 @@ def seed(context: Context, account: uuid.UUID) -> int:
         known_tasks = {task.name for task, _ in list_tasks(session, take=1000)}
         for name, backstory in BOTS.items():
             if name not in known_bots:
-                create_bot(session, name=name, backstory=backstory, model="offline/latency=0.4")
+                create_bot(session, name=name, backstory=backstory, model="offline/latency=0.4", privacy=True)
         made = [create_task(session, **task) for task in TASKS if task["name"] not in known_tasks]
+        if "Concierge" not in known_bots:
+            _show_privacy(session)
     return len(made)
+
+
+def _show_privacy(session: Session) -> None:
+    """A conversation in which something of everything is found."""
+    from core.conversations import create_conversation
+    from core.drafts import draft_of
+    from core.messages import create_messages
+    from core.privacy_policies import set_policy
+
+    conversation = create_conversation(session, bot_id="Concierge", name=PRIVACY, source="demo")
+    set_policy(session, conversation, POLICY)
+    create_messages(session, conversation.id, [draft_of({"type": who, "text": said}) for who, said in SAID])

@@ -19,6 +19,7 @@ from cli.local.processes import wait_until
 from cli.local.servers import bundled
 from cli.local.specs import Event, Happening, ProcessSpec
 from cli.local.supervisor import Supervisor
+from cli.reach import with_key
 from cli.screen import Screen
 from core.errors import Unavailable
 
@@ -116,6 +117,11 @@ class Installation:
         specs = [
             self._spec("scheduler", ["scheduler"], prepare=self._prepare_once()),
             *chat,
+            self._spec(
+                "annotator",
+                ["worker", "--queues", "annotate,bulk", "--concurrency", "1"],
+                grace=grace,
+            ),
             self._spec("poll", ["worker", "--poll"], grace=grace),
             self._spec("api", ["api"], ready=lambda: _answers(f"{self._api_url}/health/ready")),
         ]
@@ -173,7 +179,8 @@ class Installation:
         configure("error", process="up")
         with translated():
             upgrade(self._settings.database_url or "")
-        self._context: Context = make_context(self._settings.model_copy(update={"pool_size": 2}), "up")
+        mine = with_key(self._settings).model_copy(update={"pool_size": 2})
+        self._context: Context = make_context(mine, "up")
         self._screen.begin(self._context)
         self._account = self._first_account(self._context)
         if self._demo:

@@ -2,7 +2,7 @@
 
 Exit codes: 0 done · 1 a bug · 2 the words cannot be accepted · 3 there is no such thing · 4 its state does
 not allow it · 5 not allowed · 6 a server is away · 7 the run failed · 8 the doctor found something ·
-130 interrupted.
+9 lines of the input could not be read · 130 interrupted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,22 @@ import sys
 import typer
 
 import cli.explain  # noqa: F401 (its commands belong to `task`)
-from cli import accounts, bots, conversations, doctor, notify, processes, runs, tasks, up
+from cli import (
+    accounts,
+    bots,
+    conversations,
+    deletions,
+    doctor,
+    erasures,
+    imports,
+    jobs,
+    notify,
+    privacy,
+    processes,
+    runs,
+    tasks,
+    up,
+)
 from core.errors import (
     Conflict,
     CrontalkError,
@@ -68,8 +83,14 @@ app.add_typer(tasks.app, name="task")
 app.add_typer(runs.app, name="run")
 app.add_typer(conversations.app, name="conversation")
 app.add_typer(bots.app, name="bot")
+app.add_typer(jobs.app, name="job")
+app.add_typer(deletions.app, name="delete")
+app.add_typer(privacy.app, name="privacy")
 app.add_typer(accounts.accounts, name="account")
 app.add_typer(accounts.tokens, name="token")
+app.add_typer(erasures.erasures, name="erasure")
+app.add_typer(erasures.audits, name="audit")
+app.command("import")(imports.import_)
 app.command()(processes.migrate)
 app.command()(processes.scheduler)
 app.command()(processes.worker)

@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+# The exit code when some of the input could not be read.
+UNREAD = 9
+
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 HomeDir = Annotated[
     Path | None,

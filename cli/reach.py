@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from core.context import Context
     from core.settings import Settings
 
+ACTOR = "cli"  # as receipts and the audit name whoever sits at the terminal
+
 
 @dataclass(frozen=True)
 class Reach:
@@ -28,7 +30,7 @@ class Reach:
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        with self.context.transaction(self.account) as session:
+        with self.context.transaction(self.account, actor=ACTOR) as session:
             yield session
 
 

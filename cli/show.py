@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +107,26 @@ def took(document: Document) -> str:
     return f"{(end - start) / 1000:.2f} s" if start and end else ""
 
 
+@contextmanager
+def deleting(as_json: bool) -> Iterator[Callable[[str, int], None]]:
+    """A line on standard error that says how far a deletion is; none for programs, or without a terminal."""
+    from rich.status import Status
+
+    screen = console(stderr=True)
+    gone = 0
+    if as_json or not screen.is_terminal:
+        yield lambda _table, _rows: None
+        return
+    with Status("Deleting", console=screen) as status:
+
+        def tell(table: str, rows: int) -> None:
+            nonlocal gone
+            gone += rows
+            status.update(f"Deleting {table}: {gone} rows so far")
+
+        yield tell
+
+
 def transcript(messages: Sequence[Document]) -> RenderableType:
     """A conversation as it was spoken. Text is text: no markup of a message is interpreted."""
     from rich.table import Table
@@ -116,7 +137,34 @@ def transcript(messages: Sequence[Document]) -> RenderableType:
     made.add_column(overflow="fold")
     for message in messages:
         voice = VOICES.get(message["type"], "dim")
-        made.add_row(Text(message["type"], style=voice), Text(printable(message["text"])))
+        made.add_row(Text(message["type"], style=voice), _told(message))
+    return made
+
+
+def _told(message: Document) -> Text:
+    """What a message says, with what stands for personal data underlined; its places are UTF-16 units."""
+    from rich.text import Text
+
+    known = message.get("entities")
+    if not known:
+        return Text(printable(message["text"]))
+    from core.entities import Units
+
+    units = Units(message["text"])
+    return underlined(
+        message["text"],
+        [{name: units.place(one[name]) for name in ("begin", "end")} for one in known],
+    )
+
+
+def underlined(text: str, spans: Iterable[Document]) -> Text:
+    """A text with spans of it, in code points, underlined."""
+    from rich.text import Text
+
+    # Sign by sign, so that places are where they were.
+    made = Text(printable(text))
+    for span in spans:
+        made.stylize("underline", span["begin"], span["end"])
     return made
 
 

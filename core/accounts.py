@@ -12,7 +12,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from core.context import account_of
-from core.errors import InvalidInput, NotAuthenticated, NotFound
+from core.errors import Conflict, InvalidInput, NotAuthenticated, NotFound
 from core.ledger import account_for, next_run
 from core.limits import AccountLimits
 from core.quotas import read_limits
@@ -20,7 +20,9 @@ from core.rows import as_id, checked_text, database_now
 from models import Account, ApiToken, Bot, LoginLink, Reason, Task, TaskClock, TaskState
 
 PREFIX = "ct_"
-SCOPES = ("read", "write")
+SCOPES = ("read", "write", "pii:read")
+# What a token may that is told nothing else: what is private stays behind its tokens.
+USUAL = ("read", "write")
 LINK_LIFETIME = timedelta(minutes=15)
 PAGES_LIFETIME = timedelta(days=7)
 
@@ -34,6 +36,11 @@ class Caller:
     scopes: frozenset[str]
     limits: AccountLimits = AccountLimits()  # noqa: RUF009 (frozen)
     conversation_id: uuid.UUID | None = None
+
+    @property
+    def name(self) -> str:
+        """As receipts and the audit name them."""
+        return f"{'session' if self.conversation_id else 'token'}:{self.token_id}"
 
 
 def create_account(session: Session, name: str) -> Account:
@@ -81,7 +88,15 @@ def close_account(session: Session, account: Account) -> Account:
 
 
 def open_account(session: Session, account: Account) -> Account:
-    """Opens a closed account again. What was due meanwhile is written into the ledger and does not run."""
+    """Opens a closed account again. What was due meanwhile is written into the ledger and does not run.
+
+    Raises:
+        Conflict: it is being deleted.
+
+    """
+    session.refresh(account, with_for_update=True)
+    if account.erased_at is not None:
+        raise Conflict("The account is being deleted.")
     now = database_now(session)
     clocks = select(TaskClock).where(TaskClock.account_id == account.id, TaskClock.rests_from.is_not(None))
     for clock in session.scalars(clocks.order_by(TaskClock.task_id).with_for_update()):
@@ -99,13 +114,13 @@ def create_token(
     account_id: uuid.UUID,
     name: str,
     *,
-    scopes: tuple[str, ...] = SCOPES,
+    scopes: tuple[str, ...] = USUAL,
     lifetime: timedelta | None = None,
 ) -> tuple[ApiToken, str]:
     """A token's row and its secret, which is told only here."""
     unknown = set(scopes) - set(SCOPES)
     if unknown or not scopes:
-        raise InvalidInput(f"Scopes are {' and '.join(SCOPES)}.")
+        raise InvalidInput(f"Scopes are {', '.join(SCOPES)}.")
     if lifetime is not None and not timedelta(0) < lifetime <= timedelta(days=3660):
         raise InvalidInput("A token lives for more than nothing and at most ten years.")
     secret = PREFIX + secrets.token_urlsafe(32)

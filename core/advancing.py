@@ -17,14 +17,15 @@ import structlog
 from sqlalchemy import RowMapping, func, select, text
 from sqlalchemy.orm import Session
 
-from core.backfills import end
+from core.backfills import end, prompt_params
 from core.context import Context
 from core.errors import Unavailable
 from core.firing import insert_spawned
 from core.past import COVERED, looked_up, read_past
-from core.planning import Spawn
+from core.planning import Prompt, Spawn
+from core.prompts import protected_prompt
 from core.usage import count_spawned
-from models import DUE_STATES, ErrorClass, Job, JobState, Trigger
+from models import DUE_STATES, ErrorClass, Job, JobState, Task, Trigger
 
 log = structlog.get_logger()
 
@@ -173,10 +174,21 @@ def _room(session: Session, job: Job, now: RowMapping) -> _Room:
     return _Room(room, instant + LOOK_AGAIN)
 
 
+def _prompt(session: Session, job: Job) -> Prompt | None:
+    """What its runs say instead of their task's words, under the policies of today."""
+    if "prompt" not in job.params:
+        return None
+    kept = Prompt(job.params["prompt"], job.params.get("shield"))
+    prompt = protected_prompt(session, session.get_one(Task, job.task_id), kept)
+    if prompt != kept:
+        job.params = job.params | prompt_params(prompt)
+    return prompt
+
+
 def _walk(session: Session, job: Job, room: int) -> int:
     """Deals with the next instants until the room is used up or the stride done; answers how many runs."""
     assert job.task_id is not None  # noqa: S101 (its clock was taken)
-    everything, prompt = job.params.get("everything", False), job.params.get("prompt")
+    everything, prompt = job.params.get("everything", False), _prompt(session, job)
     after = datetime.fromisoformat(job.cursor) if job.cursor else None
     instants = read_past(job.params).instants(after)
     spawns: list[Spawn] = []

@@ -41,6 +41,7 @@ from core.live import Words
 from core.outcomes import Answer, Failure, Postponed
 from core.policies import failed_assertion
 from core.prices import FREE
+from core.shield import Shield
 from core.telling import Telling
 from core.turn_requests import Function, TurnRequest
 from models import MAX_TEXT_BYTES, ErrorClass, MessageType
@@ -78,8 +79,8 @@ class Notes(Protocol):
     def begin_call(self, model: str) -> None:
         """Counts a model call before it is made."""
 
-    def keep(self, entries: Sequence[Entry], answer: Answer | None) -> None:
-        """Writes messages down, and what the call they came of has used."""
+    def keep(self, entries: Sequence[Entry], answer: Answer | None) -> Sequence[Entry]:
+        """Writes messages down, and what the call they came of has used; answers them as written."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +111,24 @@ class _Desk:
 
 
 def stateless_talk(
-    turn_id: uuid.UUID, account_id: uuid.UUID, request: TurnRequest, deadline: Deadline
+    turn_id: uuid.UUID,
+    account_id: uuid.UUID,
+    request: TurnRequest,
+    deadline: Deadline,
+    shield: Shield | None = None,
 ) -> Talk:
-    """The talk of a turn that brings its messages along."""
+    """The talk of a turn that brings its messages along; the model sees what its privacy makes of them."""
     history = tuple(
         StoredMessage(type=str(m["type"]), text=str(m["text"]), meta=m.get("meta") or {}, place=place)
         for place, m in enumerate(request.messages, 1)
     )
+    if shield is not None:
+        history = tuple(replace(m, text=shield.said(m.text).text, meta=shield.tree(m.meta)) for m in history)
+        request = replace(
+            request,
+            extra_backstory=shield.label(request.extra_backstory) or "",
+            records=tuple(shield.said(record).text for record in request.records),
+        )
     return Talk(
         id=turn_id,
         account_id=account_id,
@@ -170,7 +182,7 @@ def _activity(kind: str, call: ToolCall, **result: Any) -> Entry:
 
 def _note(desk: _Desk, talk: Talk, entries: Sequence[Entry], answer: Answer | None = None) -> Talk:
     """Writes messages down, tells them, and shows them to the next call."""
-    desk.notes.keep(entries, answer)
+    entries = desk.notes.keep(entries, answer)
     for entry in entries:
         said = {"type": entry.type.value, "text": entry.text, "meta": dict(entry.meta)}
         desk.telling.tell("message", {key: value for key, value in said.items() if value})

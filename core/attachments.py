@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
@@ -12,11 +13,13 @@ from core.blobs import Stored, new_blob, open_stored
 from core.context import account_of
 from core.errors import NotFound
 from core.fields import kept
-from core.file_names import Described
+from core.file_names import Described, safe_name
 from core.rows import MetaFilter, not_found, own, page
+from core.shield import shield_of
 from models import Attachment, Blob, BlobState, Conversation, Message
 
 Attached = tuple[Attachment, Blob]
+ENDINGS = 3  # that a file's name is looked at without
 
 
 def start_attachment(
@@ -44,7 +47,21 @@ def start_attachment(
     )
     session.add(attachment)
     session.flush()
-    return new_blob(session, told, attachment_id=attachment.id)
+    return new_blob(session, _protected(session, conversation.id, told), attachment_id=attachment.id)
+
+
+def _protected(session: Session, conversation_id: uuid.UUID, told: Described) -> Described:
+    """With a name that may be stored: what stands for an entity in it is not restored, and safe in a name."""
+    shield = shield_of(session, conversation_id)
+    if shield is None or told.name is None:
+        return told
+    # `ada@example.com.tar.gz` is an address and two endings: together they look like neither.
+    name, endings = shield.label(told.name) or "", ""
+    for _ in range(ENDINGS):
+        stem, dot, ending = name.rpartition(".")
+        name, endings = shield.label(stem) or "", dot + ending + endings
+    name = safe_name(name + endings) or ""
+    return told if name == told.name else replace(told, name=name.replace(":", "-"))
 
 
 def list_attachments(

@@ -20,6 +20,8 @@ from sqlalchemy.orm import Session
 from core.context import account_of
 from core.errors import Conflict, InvalidInput, NotFound
 from core.past import COVERED, Past, looked_up, past_of
+from core.planning import Prompt
+from core.prompts import protected_prompt
 from core.rows import MetaFilter, OneOrMore, checked_text, database_now, own, own_ids, page
 from core.runs import cancel_runs_of_backfill
 from models import MAX_TEXT_BYTES, UNFINISHED, Job, JobKind, JobState, Task, TaskClock, TaskState
@@ -29,6 +31,8 @@ MOST_AT_ONCE = 100
 MOST_A_MINUTE = 10_000
 MOST_UNFINISHED = 100
 SAMPLE = 20
+# What a job keeps of a prompt of its own, for as long as it goes on.
+PROMPT = frozenset({"prompt", "shield"})
 
 LOCK_CLOCK = text("SELECT 1 FROM task_clocks WHERE task_id = :task FOR UPDATE")
 COUNTS = text(
@@ -122,7 +126,8 @@ def create_backfill(
     if task.bot_id is None:
         raise Conflict("The task has no bot.")
     _refuse_a_crowd(session)
-    params = {"everything": everything, "at_once": at_once, "pace": pace, "prompt": prompt}
+    said = None if prompt is None else protected_prompt(session, task, Prompt(prompt))
+    params = {"everything": everything, "at_once": at_once, "pace": pace, **prompt_params(said)}
     job = Job(
         account_id=task.account_id,
         kind=JobKind.BACKFILL,
@@ -230,8 +235,13 @@ def end(session: Session, job: Job, state: JobState | None = None, error_class: 
         job.total = job.done + job.skipped + job.failed
         state = JobState.COMPLETED_WITH_ERRORS if job.failed else JobState.COMPLETED
     job.state, job.error_class, job.finished_at = state, error_class, now
-    job.params = {name: value for name, value in job.params.items() if name != "prompt"}
+    job.params = {name: value for name, value in job.params.items() if name not in PROMPT}
     session.flush()
+
+
+def prompt_params(prompt: Prompt | None) -> dict[str, Any]:
+    """A prompt of its own as a job keeps it."""
+    return {} if prompt is None else {"prompt": prompt.words, "shield": prompt.shield}
 
 
 def progress_of(session: Session, jobs: Sequence[Job]) -> dict[uuid.UUID, Progress]:

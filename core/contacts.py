@@ -14,12 +14,13 @@ from sqlalchemy.orm import Session
 
 from core.context import account_of
 from core.database import violated
+from core.erasures import note_erasure
 from core.errors import Conflict, InvalidInput
 from core.mail import is_address
 from core.meta import checked_meta, merged_meta
 from core.policies import checked_instant
 from core.rows import MetaFilter, checked_text, database_now, own, page
-from models import Contact, Conversation, new_id
+from models import Contact, Conversation, ErasureKind, new_id
 
 LONGEST_TEXT = 64 * 1024
 # An index entry, which a fingerprint is part of, holds up to 2,700 bytes.
@@ -90,11 +91,15 @@ def update_contact(session: Session, contact_id: uuid.UUID | str, **fields: Any)
 
 
 def delete_contact(session: Session, contact_id: uuid.UUID | str) -> uuid.UUID:
-    """Removes the contact for good. Its conversations, tasks and ratings stay, without the link."""
+    """Removes the contact for good. Its conversations, tasks and ratings stay, without the link.
+
+    What it was known by is not looked for any more; what its conversations say of it stays with them.
+    """
     contact = own(session, Contact, contact_id)
     session.execute(LOCK_CLOCKS, {"id": contact.id})
     session.delete(contact)
     session.flush()
+    note_erasure(session, ErasureKind.CONTACT, contact.id)
     return contact.id
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
@@ -33,28 +34,55 @@ class Context:
     live: Live = field(default_factory=NoLive)
 
     @contextmanager
-    def transaction(self, account: uuid.UUID | None = None) -> Iterator[Session]:
+    def transaction(self, account: uuid.UUID | None = None, *, actor: str | None = None) -> Iterator[Session]:
         """One transaction: committed at the end, rolled back on any error.
 
         With an account it is the only way to a tenant's session; every verb a tenant can reach takes its
         account from there (`account_of`). Hints asked for inside are published after the commit and
-        forgotten on rollback; a broker that is away changes nothing, the row is the truth.
+        forgotten on rollback; a broker that is away changes nothing, the row is the truth. `actor` is who
+        asked, as receipts and the audit name them: "token:<id>".
 
         Raises:
             Unavailable: the database is away or too busy.
 
         """
-        with translated(), Session(self.engine, expire_on_commit=False) as session:
-            session.info["account"] = account
-            session.info["settings"] = self.settings
+        with translated(), self._session(self.engine, account) as session:
+            session.info["actor"] = actor
             with session.begin():
                 yield session
+                for act in session.info.pop("at_the_end", ()):
+                    act(session)
             hints: list[Hint] = session.info.get("hints", [])
             silenced: list[str] = session.info.get("silenced", [])
         if hints:
             self.publisher.publish(hints)
         if account and silenced:
             self.live.forget(account, silenced)
+
+    @contextmanager
+    def reading(self, account: uuid.UUID | None = None, *, actor: str | None = None) -> Iterator[Session]:
+        """A session whose statements are each a transaction of their own.
+
+        For whoever only reads, or writes in one statement: it sees what it would see in a transaction, which
+        takes a new snapshot for every statement as well, and saves the round trips of BEGIN and COMMIT.
+        What is asked for after the commit (hints, silence) needs `transaction`.
+
+        Raises:
+            Unavailable: as `transaction`.
+
+        """
+        with translated(), self._session(self._alone, account) as session:
+            session.info["actor"] = actor
+            yield session
+
+    @cached_property
+    def _alone(self) -> Engine:
+        """The engine, its pool shared, as a statement of its own needs it."""
+        return self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    def _session(self, engine: Engine, account: uuid.UUID | None) -> Session:
+        info = {"account": account, "settings": self.settings}
+        return Session(engine, expire_on_commit=False, info=info)
 
     def close(self) -> None:
         self.publisher.close()
@@ -97,11 +125,22 @@ def account_of(session: Session) -> uuid.UUID:
     return account
 
 
+def actor_of(session: Session) -> str | None:
+    """Who asked for what this session does; None: the program itself."""
+    actor: str | None = session.info.get("actor")
+    return actor
+
+
 def settings_of(session: Session) -> Settings:
     """The settings of the process whose session this is."""
     settings = session.info["settings"]
     assert isinstance(settings, Settings)  # noqa: S101 (set by Context.transaction alone)
     return settings
+
+
+def at_the_end(session: Session, act: Callable[[Session], None]) -> None:
+    """Asks for something to be done once, as the last thing of this transaction."""
+    session.info.setdefault("at_the_end", []).append(act)
 
 
 def silence_after_commit(session: Session, channels: Sequence[str]) -> None:
@@ -115,4 +154,9 @@ def hint_after_commit(session: Session, run_id: uuid.UUID, action: str, queue: s
         text("UPDATE runs SET hinted_at = now(), hints = hints + 1 WHERE id = :id RETURNING hints"),
         {"id": run_id},
     ).scalar_one()
-    session.info.setdefault("hints", []).append(Hint(run_id, action, queue, number))
+    publish_after_commit(session, Hint(run_id, action, queue, number))
+
+
+def publish_after_commit(session: Session, hint: Hint) -> None:
+    """Sends a hint, which the row counts already, once this transaction has committed."""
+    session.info.setdefault("hints", []).append(hint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,29 +19,42 @@ from core.context import account_of, silence_after_commit
 from core.conversation_fields import checked_fields, linked_fields
 from core.database import violated
 from core.drafts import Draft
+from core.erasures import note_erasure
 from core.errors import InvalidInput, NotFound
 from core.messages import append_all
 from core.meta import checked_meta, merged_meta
 from core.rows import MetaFilter, OneOrMore, checked_text, own, own_ids, page
 from core.runs import cancel_turns_of
 from core.search import matching, within_time
+from core.shield import Shield, shield_for
 from core.talking import channels_of
 from core.usage import count_usage
+from core.vault import forget_some, forget_tokens
 from models import (
     Bot,
     Contact,
     Conversation,
     ConversationStatus,
+    ErasureKind,
     Task,
+    new_id,
 )
 
 MOST_AT_CREATION = 1000
+PROTECTED = frozenset({"name", "description", "meta"})
 USAGE = sql(
     "SELECT (SELECT COALESCE(sum(input_tokens + output_tokens), 0) FROM runs"
     "  WHERE conversation_id = :id AND created_at >= :since AND created_at < :until) AS tokens,"
     " (SELECT count(*) FROM messages"
     "  WHERE conversation_id = :id AND created_at >= :since AND created_at < :until) AS messages"
 )
+# Messages of a conversation that one statement deletes, well within its time-out.
+SLICE = 5000
+DELETE_SOME = sql(
+    "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE conversation_id = :id ORDER BY seq"
+    " LIMIT :slice)"
+)
+ATTACHMENTS = sql("SELECT count(*) FROM attachments WHERE conversation_id = :id")
 EVER = (datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC))
 
 
@@ -61,12 +75,13 @@ def create_conversation(
 
     """
     conversation = Conversation(
+        id=new_id(),
         account_id=account_of(session),
         **checked_fields(session, {"source": None, **fields}),
         **_links(session, fields, contact),
         meta=checked_meta(fields.get("meta")),
     )
-    _store(session, conversation, bot=True)
+    _store(session, conversation, PROTECTED, bot=True, new=True)
     if messages:
         append_all(session, conversation.id, messages)
         session.refresh(conversation)
@@ -92,10 +107,13 @@ def update_conversation(
     conversation = own(session, Conversation, conversation_id, lock=True)
     if "meta" in fields:
         values["meta"] = merged_meta(conversation.meta, fields["meta"])
-    for name, value in values.items():
-        setattr(conversation, name, value)
-    conversation.updated_at = func.now()
-    _store(session, conversation, bot="bot_id" in fields)
+    gone = [str(getattr(conversation, name) or "") for name in PROTECTED & values.keys()]
+    with session.no_autoflush:  # nothing is written before it was looked at
+        for name, value in values.items():
+            setattr(conversation, name, value)
+        conversation.updated_at = func.now()
+        _store(session, conversation, PROTECTED & values.keys(), bot="bot_id" in fields)
+    forget_tokens(session, conversation.id, gone)
     return conversation
 
 
@@ -115,7 +133,7 @@ def upsert_contact_of(session: Session, conversation_id: uuid.UUID | str, **fiel
     contact = upsert_contact(session, **given)
     conversation = own(session, Conversation, conversation_id, lock=True)
     conversation.contact_id, conversation.updated_at = contact.id, func.now()
-    _store(session, conversation, bot=False)
+    _store(session, conversation, frozenset(), bot=False)
     return contact
 
 
@@ -194,12 +212,15 @@ def _links(
     return links
 
 
-def _store(session: Session, conversation: Conversation, *, bot: bool) -> None:
+def _store(
+    session: Session, conversation: Conversation, said: AbstractSet[str], *, bot: bool, new: bool = False
+) -> None:
     """`bot`: which one answers was told, if only by null; then it is the default one, unless the
-    conversation speaks for itself.
+    conversation speaks for itself. `said`: the fields that are written with what a caller says now.
     """
     if bot and conversation.bot_id is None and conversation.backstory is None and conversation.model is None:
         conversation.bot_id = find_bot(session, None).id
+    shield = _protect(session, conversation, said, new=new)
     session.add(conversation)
     try:
         session.flush()
@@ -207,6 +228,34 @@ def _store(session: Session, conversation: Conversation, *, bot: bool) -> None:
         if (violated(error) or "").startswith("fk_"):
             raise NotFound("What the conversation is linked to has just been deleted.") from error
         raise
+    if shield is not None:
+        shield.keep()
+
+
+def _protect(
+    session: Session, conversation: Conversation, said: AbstractSet[str], *, new: bool
+) -> Shield | None:
+    """Makes of these fields what may be stored, under the privacy the conversation will have."""
+    if not any(getattr(conversation, name) for name in said):
+        return None
+    shield = shield_for(
+        session,
+        conversation.account_id,
+        conversation.id,
+        bot=conversation.bot_id,
+        contact=conversation.contact_id,
+        kept={} if new else None,
+        privacy=bool(conversation.privacy),
+        policy=conversation.privacy_policy,
+    )
+    if shield is None:
+        return None
+    honoured = frozenset() if new else shield.tokens()
+    for name in said & {"name", "description"}:
+        setattr(conversation, name, shield.label(getattr(conversation, name), honoured=honoured))
+    if "meta" in said:
+        conversation.meta = shield.tree(conversation.meta, honoured=honoured)
+    return shield
 
 
 def get_conversation(session: Session, conversation_id: uuid.UUID | str) -> Conversation:
@@ -222,14 +271,54 @@ def get_conversation(session: Session, conversation_id: uuid.UUID | str) -> Conv
 def delete_conversation(session: Session, conversation_id: uuid.UUID | str) -> uuid.UUID:
     """Removes the conversation with its messages for good. A turn under way is cancelled.
 
-    Its runs stay without their summaries, so that the task's history still counts them.
+    Its runs stay without their summaries, so that the task's history still counts them. However long it
+    is, no statement takes long.
     """
     conversation = own(session, Conversation, conversation_id, lock=True)
-    silence_after_commit(session, channels_of(session, [conversation.id]))
     cancel_turns_of(session, conversation.id)
+    silence_after_commit(session, channels_of(session, [conversation.id]))
     session.execute(
         sql("UPDATE runs SET summary = NULL WHERE conversation_id = :id"), {"id": conversation.id}
     )
+    attachments = session.scalar(ATTACHMENTS, {"id": conversation.id}) or 0
+    messages = 0
+    while gone := delete_some(session, conversation.id):
+        messages += gone
+    while forget_some(session, conversation.id, SLICE) == SLICE:
+        pass
     session.delete(conversation)
     session.flush()
+    note_erasure(
+        session,
+        ErasureKind.CONVERSATION,
+        conversation.id,
+        messages=messages,
+        conversations=1,
+        attachments=attachments,
+    )
     return conversation.id
+
+
+def shorten_conversation(session: Session, conversation_id: uuid.UUID) -> int:
+    """Removes a slice of a conversation that is going, which is locked; answers how many messages.
+
+    Its receipt is begun, and complete once the conversation has gone.
+    """
+    cancel_turns_of(session, conversation_id)
+    before = session.scalar(ATTACHMENTS, {"id": conversation_id}) or 0
+    gone = delete_some(session, conversation_id)
+    attached = before - (session.scalar(ATTACHMENTS, {"id": conversation_id}) or 0)
+    note_erasure(
+        session,
+        ErasureKind.CONVERSATION,
+        conversation_id,
+        messages=gone,
+        attachments=attached,
+        complete=False,
+    )
+    return gone
+
+
+def delete_some(session: Session, conversation_id: uuid.UUID) -> int:
+    """Removes up to SLICE messages of a conversation; answers how many."""
+    return int(session.execute(DELETE_SOME, {"id": conversation_id, "slice": SLICE}).rowcount)  # type: ignore[attr-defined]

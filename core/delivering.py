@@ -26,7 +26,7 @@ from core.mail import MailFailed, MailServer, compose, send_mail
 from core.outbound import Allowance, OutboundError, OutboundRefused, request
 from core.settings import Settings
 from core.webhooks import signed_headers
-from models import Channel, SubscriptionState
+from models import Channel, PiiState, SubscriptionState
 
 log = structlog.get_logger()
 
@@ -57,7 +57,8 @@ FACTS = text(
     " WHERE d.id = :id"
 )
 SAID = text(
-    "SELECT m.text FROM messages m JOIN runs r ON r.id = m.run_id WHERE r.id = :run AND r.state = 'succeeded'"
+    "SELECT m.text, m.pii_state FROM messages m JOIN runs r ON r.id = m.run_id"
+    " WHERE r.id = :run AND r.state = 'succeeded'"
     " AND m.step = CASE r.action WHEN 'send' THEN 'prompt' ELSE 'reply' END"
 )
 
@@ -103,7 +104,8 @@ def deliver(context: Context, delivery_id: uuid.UUID) -> str:
 def text_may_leave(session: Session, account_id: uuid.UUID, *, wished: bool) -> bool:
     """Whether words of a conversation may be sent to this account's subscribers. The one place that decides.
 
-    The subscription's own wish is all there is; an account's privacy policy will be asked here.
+    The subscription's own wish is all there is: under privacy the words are those that are stored, with what
+    stands for personal data, and nothing is restored for a subscriber.
     """
     del session, account_id
     return wished
@@ -124,7 +126,9 @@ def _read(session: Session, settings: Settings, claimed: ClaimedDelivery) -> _Ad
     except KeyUnusable:
         return Outcome("key")
     wished = text_may_leave(session, claimed.account_id, wished=facts["include_text"])
-    said = session.execute(SAID, {"run": facts["run_id"]}).scalar_one_or_none() if wished else None
+    said = session.execute(SAID, {"run": facts["run_id"]}).one_or_none() if wished else None
+    if said is not None and said.pii_state == PiiState.BLOCKED:
+        return Outcome("not_annotated")  # told once somebody may see it
     letter = Letter(
         event=claimed.event,
         at=facts["created_at"],
@@ -133,7 +137,7 @@ def _read(session: Session, settings: Settings, claimed: ClaimedDelivery) -> _Ad
         run=None if facts["run_id"] is None else _run_facts(facts),
         base_url=settings.public_url or f"http://{_bracketed(settings.host)}:{settings.port}",
         task_name=facts["task_name"] if wished else None,
-        text=said,
+        text=said.text if said else None,
     )
     return _Addressed(Channel(facts["kind"]), target, secret, letter)
 

@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import Row
+
 from core.backfills import Plan, Progress
 from core.explain import Explanation, History
 from core.past import read_past
+from core.shield import stored_said
 from models import (
     OPEN,
     Account,
@@ -20,6 +23,7 @@ from models import (
     Delivery,
     Job,
     Message,
+    PiiState,
     Run,
     RunState,
     RunStep,
@@ -372,16 +376,24 @@ def conversation_document(conversation: Conversation, messages: Sequence[Message
     return _without_nulls(document)
 
 
-def message_document(message: Message) -> Document:
+def message_document(message: Message | Row[Any]) -> Document:
+    """A message as it is stored. `entities` are places in the text shown here, in UTF-16 units.
+
+    One that nobody may see before it was annotated has no words yet.
+    """
+    blocked = message.pii_state == PiiState.BLOCKED
+    known = [] if blocked else stored_said(message.text, message.pii).documents(message.text)
     return _without_nulls(
         {
             "id": str(message.id),
             "conversationId": str(message.conversation_id),
             "type": message.type,
-            "text": message.text,
-            "name": message.name,
-            "description": message.description,
-            "meta": message.meta or None,
+            "text": "" if blocked else message.text,
+            "name": None if blocked else message.name,
+            "description": None if blocked else message.description,
+            "meta": None if blocked else message.meta or None,
+            "entities": known or None,
+            "isAnnotated": False if blocked else None,
             "runId": _id(message.run_id),
             "createdAt": milliseconds(message.created_at),
             "updatedAt": milliseconds(message.updated_at),

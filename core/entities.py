@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from core.errors import InvalidInput
-from core.rows import checked_text
+from core.texts import checked_text
 
 MOST = 1000
 # The type of a span whose sender does not name one.
@@ -89,21 +89,3 @@ def _offset(value: Any, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise InvalidInput("An entity has a begin from 0 and an end from 1, in whole UTF-16 code units.")
     return value
-
-
-def entity_documents(entities: Sequence[Entity], text: str) -> list[dict[str, Any]]:
-    """The entities as the wire shows them, for a text that is stored as it was sent.
-
-    Each is its own replacement: nothing was redacted.
-    """
-    units = Units(text) if entities else None
-    return [_document(entity, text, units) for entity in entities] if units else []
-
-
-def _document(entity: Entity, text: str, units: Units) -> dict[str, Any]:
-    span = {
-        "begin": units.of(entity.begin),
-        "end": units.of(entity.end),
-        "text": text[entity.begin : entity.end],
-    }
-    return {"type": entity.type, **span, "replacement": span}

@@ -8,6 +8,7 @@ CrontalkError
 ├── Conflict            the object is in a state that does not allow this
 ├── KeyReused           an Idempotency-Key that was used for another request
 ├── LimitReached        too much, too fast; `retry_after` says when to come back
+├── PrivacyFailed       a text could not be looked at; nothing was stored
 ├── Unavailable         a server we depend on is away or too busy; a commit cut off meanwhile is unknown
 │   └── Contended       another transaction went first; the same one may succeed at once
 └── RunFailed           a run ended in failure; its message is the error class and nothing else
@@ -55,6 +56,10 @@ class LimitReached(CrontalkError):
     def __init__(self, message: str, retry_after: timedelta | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class PrivacyFailed(CrontalkError):
+    """A text could not be looked at for personal data, and so nothing was stored."""
 
 
 class Unavailable(CrontalkError):

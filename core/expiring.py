@@ -10,15 +10,12 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.context import Context
-from core.conversations import delete_conversation
+from core.conversations import SLICE, delete_conversation, shorten_conversation
 from core.errors import Unavailable
-from core.runs import cancel_turns_of
 
 log = structlog.get_logger()
 
 BATCH = 50
-# Messages of a conversation deleted at once: a long one goes in several turns, each within its time-out.
-SLICE = 5000
 PATIENCE = 0.5  # seconds that the other duties of a scheduler wait
 
 DUE = text(
@@ -28,10 +25,6 @@ DUE = text(
 TAKE = text("SELECT 1 FROM conversations WHERE id = :id AND expires_at <= now() FOR UPDATE SKIP LOCKED")
 
 IS_LONG = text("SELECT true FROM messages WHERE conversation_id = :id ORDER BY seq OFFSET :slice LIMIT 1")
-DELETE_SOME = text(
-    "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE conversation_id = :id ORDER BY seq"
-    " LIMIT :slice)"
-)
 
 
 def expire_conversations(context: Context) -> int:
@@ -67,10 +60,8 @@ def _expire(context: Context, conversation_id: uuid.UUID, account: uuid.UUID) ->
 def _delete(session: Session, conversation_id: uuid.UUID) -> bool:
     if session.execute(TAKE, {"id": conversation_id}).one_or_none() is None:
         return False
-    values = {"id": conversation_id, "slice": SLICE}
-    if session.scalar(IS_LONG, values):
-        cancel_turns_of(session, conversation_id)
-        session.execute(DELETE_SOME, values)
+    if session.scalar(IS_LONG, {"id": conversation_id, "slice": SLICE}):
+        shorten_conversation(session, conversation_id)  # the rest goes in the next turns
         return False
     delete_conversation(session, conversation_id)
     return True

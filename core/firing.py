@@ -7,6 +7,7 @@ word. Any number of schedulers fire at once; SKIP LOCKED splits the due clocks b
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -23,6 +24,7 @@ from core.deliveries import announce, announce_budget
 from core.errors import Unavailable
 from core.ledger import insert_unrun
 from core.planning import Firing, Spawn, Unrun, due, is_recorded, plan, unrun
+from core.prompts import COLUMNS, VALUES, annotations_of, refresh_prompts, vault_of
 from core.runs import supersede_runs_of
 from core.schedule import Span, parse
 from core.usage import count_spawned
@@ -77,15 +79,16 @@ DEFINITIONS = text(
 # `receive` lets the bot speak first: its prompt instructs the bot and is nobody's utterance.
 # A backfill's instants are long past: its runs take their place in the queue by when they were made.
 INSERT_SPAWNED = text(
-    "WITH d AS MATERIALIZED (SELECT d.*, t.account_id, t.bot_id, t.contact_id, t.action, t.name,"
+    "WITH d AS MATERIALIZED (SELECT d.*, t.account_id, t.bot_id, t.contact_id, t.action, t.name,"  # noqa: S608 (constants)
+    "   CASE WHEN d.own_prompt IS NULL THEN t.shield ELSE d.own_shield END AS shield,"
     "   COALESCE(d.own_prompt, t.description, t.name) AS prompt,"
     "   CASE t.action WHEN 'receive' THEN 'instruction' ELSE 'user' END AS type"
     "  FROM unnest(CAST(:run_ids AS uuid[]), CAST(:task_ids AS uuid[]), CAST(:conversation_ids AS uuid[]),"
     "   CAST(:message_ids AS uuid[]), CAST(:triggers AS text[]), CAST(:scheduled AS timestamptz[]),"
     "   CAST(:delays AS interval[]), CAST(:states AS text[]), CAST(:prompts AS text[]),"
-    "   CAST(:backfills AS uuid[]))"
+    "   CAST(:shields AS jsonb[]), CAST(:backfills AS uuid[]))"
     "   AS d (run_id, task_id, conversation_id, message_id, trigger, scheduled_for, delay, state,"
-    "    own_prompt, backfill_id)"
+    "    own_prompt, own_shield, backfill_id)"
     "  JOIN tasks t ON t.id = d.task_id),"
     " c AS (INSERT INTO conversations (id, account_id, bot_id, contact_id, task_id, run_id, source, name,"
     "   meta, next_seq, last_message_at)"
@@ -94,9 +97,11 @@ INSERT_SPAWNED = text(
     "   CASE WHEN backfill_id IS NULL THEN '{}' ELSE jsonb_build_object('backfillId', backfill_id,"
     "    'scheduledFor', floor(extract(epoch FROM scheduled_for) * 1000)::bigint) END, 2, now() FROM d"
     "  WHERE conversation_id IS NOT NULL),"
-    " m AS (INSERT INTO messages (id, account_id, conversation_id, seq, type, text, run_id, step)"
-    "  SELECT message_id, account_id, conversation_id, 1, type, prompt, run_id, 'prompt' FROM d"
-    "  WHERE conversation_id IS NOT NULL)"
+    f" m AS (INSERT INTO messages (id, account_id, conversation_id, seq, type, text, run_id, step, {COLUMNS})"
+    f"  SELECT message_id, account_id, conversation_id, 1, type, prompt, run_id, 'prompt', {VALUES} FROM d"
+    "  WHERE conversation_id IS NOT NULL),"
+    f" v AS ({vault_of('d.conversation_id')}),"
+    f" n AS ({annotations_of('d.conversation_id', 'd.message_id')})"
     " INSERT INTO runs (id, account_id, task_id, conversation_id, trigger, action, scheduled_for, state,"
     "  backfill_id, run_at)"
     " SELECT run_id, account_id, task_id, conversation_id, trigger, action, scheduled_for, state,"
@@ -166,6 +171,7 @@ def insert_spawned(session: Session, spawns: Sequence[Spawn]) -> list[uuid.UUID]
     Those that open no conversation get theirs from `promote_of`. The tasks' clocks must be locked: their
     definitions are read by this statement.
     """
+    refresh_prompts(session, [spawn.task_id for spawn in spawns])
     run_ids = new_ids(len(spawns))
     conversation_ids = new_ids(len(spawns))
     session.execute(
@@ -180,7 +186,8 @@ def insert_spawned(session: Session, spawns: Sequence[Spawn]) -> list[uuid.UUID]
             "triggers": [s.trigger.value for s in spawns],
             "scheduled": [s.scheduled_for for s in spawns],
             "delays": [s.delay for s in spawns],
-            "prompts": [s.prompt for s in spawns],
+            "prompts": [s.prompt and s.prompt.words for s in spawns],
+            "shields": [s.prompt and s.prompt.shield and json.dumps(s.prompt.shield) for s in spawns],
             "backfills": [s.backfill_id for s in spawns],
             "states": [(RunState.WAITING if s.waiting else RunState.PENDING).value for s in spawns],
         },

@@ -318,6 +318,35 @@ INVARIANTS: tuple[Invariant, ...] = (
         REPORT_IT,
     ),
     Invariant(
+        "unannotated_is_asked_for",
+        "A message that is still to be annotated has a row that says so.",
+        "SELECT m.id FROM messages m LEFT JOIN annotations a ON a.message_id = m.id"
+        " WHERE m.pii_state IN ('pending', 'blocked') AND a.message_id IS NULL AND m.id >= :since",
+        "`crontalk privacy annotate` asks for it anew. " + REPORT_IT,
+    ),
+    Invariant(
+        "annotations_stay_with_their_message",
+        "An annotation belongs to the conversation and the account of its message.",
+        "SELECT a.message_id AS id FROM annotations a JOIN messages m ON m.id = a.message_id"
+        " WHERE (m.conversation_id, m.account_id) <> (a.conversation_id, a.account_id)",
+        REPORT_IT,
+    ),
+    Invariant(
+        "annotating_has_a_lease",
+        "A message is annotated under a lease, and nothing else has one.",
+        "SELECT message_id AS id FROM annotations WHERE (state = 'running') <> (lease_until IS NOT NULL)",
+        RESTORE,
+        "ck_annotations_running_has_lease",
+    ),
+    Invariant(
+        "history_is_annotated_once",
+        "An account has at most one annotation of its history under way.",
+        "SELECT account_id AS id FROM jobs WHERE kind = 'annotate'"
+        " AND state IN ('pending', 'running', 'paused') GROUP BY account_id HAVING count(*) > 1",
+        RESTORE,
+        "uq_jobs_annotate",
+    ),
+    Invariant(
         "no_lease_is_forgotten",
         "A run whose worker is lost is given back to the queue within seconds.",
         "SELECT id FROM runs WHERE state = 'running' AND lease_until < now() - interval '15 seconds'",
@@ -333,7 +362,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     ),
     Invariant(
         "no_backfill_stands_still",
-        "A backfill whose time has come is advanced within a minute.",
+        "A job whose time has come is moved on within a minute.",
         "SELECT id FROM jobs WHERE state IN ('pending', 'running')"
         " AND run_at < now() - interval '60 seconds'",
         "No scheduler advances it: start `crontalk scheduler`, and look at its log for turn_failed.",
@@ -352,6 +381,14 @@ INVARIANTS: tuple[Invariant, ...] = (
         "SELECT d.id FROM deliveries d JOIN subscriptions s ON s.id = d.subscription_id"
         " WHERE d.state IN ('pending', 'sending') AND d.run_at < now() - interval '5 minutes'"
         " AND s.consecutive_failures = 0",
+        "Workers are away or too few: start `crontalk worker`, and `crontalk worker --poll` beside it.",
+        always=False,
+    ),
+    Invariant(
+        "nothing_stays_unannotated",
+        "A message that is due to be annotated is taken up within five minutes.",
+        "SELECT message_id AS id FROM annotations WHERE state IN ('pending', 'running')"
+        " AND run_at < now() - interval '5 minutes'",
         "Workers are away or too few: start `crontalk worker`, and `crontalk worker --poll` beside it.",
         always=False,
     ),

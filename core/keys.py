@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
@@ -21,11 +22,55 @@ from core.errors import Conflict
 
 WRAPPED = text("SELECT wrapped_key FROM accounts WHERE id = :id")
 # Two that need the first key at once: the second waits, finds the first one's and stores nothing.
-KEEP_KEY = text("UPDATE accounts SET wrapped_key = :wrapped WHERE id = :id AND wrapped_key IS NULL")
+KEEP_KEY = text(
+    "UPDATE accounts SET wrapped_key = :wrapped WHERE id = :id AND wrapped_key IS NULL AND erased_at IS NULL"
+)
 
 
 class KeyUnusable(Conflict):
     """The installation has no key, or not the one that this was sealed with. Nothing was sealed or opened."""
+
+
+@dataclass(frozen=True)
+class AccountKey:
+    """An account's opened key: seals and opens without a database, for as long as its transaction or turn."""
+
+    account: uuid.UUID
+    key: bytes = field(repr=False)
+
+    def seal(self, plaintext: bytes, purpose: str) -> bytes:
+        """The plaintext, sealed for this account and purpose, which names the place down to the row."""
+        return encrypt(self.key, plaintext, _place(self.account, purpose))
+
+    def unseal(self, sealed: bytes, purpose: str) -> bytes:
+        """What was sealed under the same account and purpose.
+
+        Raises:
+            KeyUnusable: a value that was sealed with another key, changed or moved.
+
+        """
+        return _opened(self.key, sealed, _place(self.account, purpose))
+
+    def derived(self, purpose: str) -> bytes:
+        """A key of its own for one purpose (HKDF, RFC 5869).
+
+        The account's key is random, so it is expanded without an extraction before.
+        """
+        return HKDFExpand(SHA256(), KEY_BYTES, _place(self.account, purpose).encode()).derive(self.key)
+
+
+def account_key(session: Session, account_id: uuid.UUID) -> AccountKey:
+    """The account's key, made when it has none; opened once in a transaction.
+
+    Raises:
+        KeyUnusable: no installation key, or another one than the account's key was wrapped with; or the
+            account is being deleted.
+
+    """
+    opened: dict[uuid.UUID, AccountKey] = session.info.setdefault("account_keys", {})
+    if account_id not in opened:
+        opened[account_id] = AccountKey(account_id, _unwrapped(session, account_id))
+    return opened[account_id]
 
 
 def seal(session: Session, account_id: uuid.UUID, plaintext: bytes, purpose: str) -> bytes:
@@ -37,7 +82,7 @@ def seal(session: Session, account_id: uuid.UUID, plaintext: bytes, purpose: str
         KeyUnusable: no installation key, or another one than the account's key was wrapped with.
 
     """
-    return encrypt(_account_key(session, account_id), plaintext, _place(account_id, purpose))
+    return account_key(session, account_id).seal(plaintext, purpose)
 
 
 def unseal(session: Session, account_id: uuid.UUID, sealed: bytes, purpose: str) -> bytes:
@@ -47,30 +92,29 @@ def unseal(session: Session, account_id: uuid.UUID, sealed: bytes, purpose: str)
         KeyUnusable: no installation key, another one, or a value that was changed or moved.
 
     """
-    return _opened(_account_key(session, account_id), sealed, _place(account_id, purpose))
+    return account_key(session, account_id).unseal(sealed, purpose)
 
 
 def derived_key(session: Session, account_id: uuid.UUID, purpose: str) -> bytes:
-    """A key of its own for one purpose, for what is too large to be sealed in one piece (HKDF, RFC 5869).
-
-    The account's key is random, so it is expanded without an extraction before.
+    """A key of its own for one purpose, for what is too large to be sealed in one piece.
 
     Raises:
         KeyUnusable: no installation key, or another one than the account's key was wrapped with.
 
     """
-    key = _account_key(session, account_id)
-    return HKDFExpand(SHA256(), KEY_BYTES, _place(account_id, purpose).encode()).derive(key)
+    return account_key(session, account_id).derived(purpose)
 
 
-def _account_key(session: Session, account_id: uuid.UUID) -> bytes:
+def _unwrapped(session: Session, account_id: uuid.UUID) -> bytes:
     wrapping = _installation_key(session)
     place = _place(account_id, "key")
     wrapped = session.execute(WRAPPED, {"id": account_id}).scalar_one_or_none()
     if wrapped is None:
         made = encrypt(wrapping, secrets.token_bytes(KEY_BYTES), place)
         session.execute(KEEP_KEY, {"id": account_id, "wrapped": made})
-        wrapped = session.execute(WRAPPED, {"id": account_id}).scalar_one()
+        wrapped = session.execute(WRAPPED, {"id": account_id}).scalar_one_or_none()
+    if wrapped is None:
+        raise KeyUnusable("The account is being deleted: its key is gone.")
     return _opened(wrapping, bytes(wrapped), place)
 
 

@@ -40,6 +40,9 @@ class Live(Protocol):
     def forget(self, account: uuid.UUID, channels: Sequence[str]) -> None:
         """Removes what was said."""
 
+    def forget_all(self, account: uuid.UUID) -> None:
+        """Removes what was said on every channel of an account."""
+
     def close(self) -> None: ...
 
 
@@ -73,6 +76,9 @@ class NoLive:
 
     def forget(self, account: uuid.UUID, channels: Sequence[str]) -> None:
         del account, channels
+
+    def forget_all(self, account: uuid.UUID) -> None:
+        del account
 
     def close(self) -> None:
         return
@@ -125,6 +131,13 @@ class ValkeyLive:
     def forget(self, account: uuid.UUID, channels: Sequence[str]) -> None:
         if channels:
             self._try(lambda: self._client.delete(*(key_of(account, name) for name in channels)), None)
+
+    def forget_all(self, account: uuid.UUID) -> None:
+        def ask() -> None:
+            for key in self._client.scan_iter(match=key_of(account, "*"), count=1000):
+                self._client.delete(key)
+
+        self._try(ask, None)
 
     def close(self) -> None:
         self._client.close()

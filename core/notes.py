@@ -13,7 +13,9 @@ from core.agent import Entry
 from core.context import Context
 from core.messages import append
 from core.outcomes import Answer, Outdated
+from core.privacy.policy import Direction
 from core.settlement import LOCK_CONVERSATION, LOCK_RUN, close_model_steps, count, patiently
+from core.shield import Shield, offer_tokens, take_minted
 from core.usage import a_slot, count_usage
 from core.work import Claim, Lease, LeaseLost
 
@@ -38,6 +40,7 @@ class StoredNotes:
     claimed: Claim
     lease: Lease
     seen: int  # the purge_epoch of the conversation the model was shown
+    shield: Shield | None = None
 
     def wanted(self) -> None:
         self.lease.check()
@@ -49,16 +52,16 @@ class StoredNotes:
             LeaseLost: the run was cancelled or given back; a call would be paid for nothing.
 
         """
-        patiently(self.context, self.lease, lambda session: self._begin(session, model))
+        patiently(self.context, self.lease, lambda session: self._begin(session, model), alone=True)
 
-    def keep(self, entries: Sequence[Entry], answer: Answer | None) -> None:
-        """Stores messages and what their call has used, in one transaction.
+    def keep(self, entries: Sequence[Entry], answer: Answer | None) -> Sequence[Entry]:
+        """Stores messages and what their call has used, in one transaction; answers them as stored.
 
         Raises:
             LeaseLost: the run went on without us. Outdated: something the model was shown is deleted.
 
         """
-        patiently(self.context, self.lease, lambda session: self._keep(session, entries, answer))
+        return patiently(self.context, self.lease, lambda session: self._keep(session, entries, answer))
 
     def _begin(self, session: Session, model: str) -> str:
         claimed = self.claimed
@@ -68,7 +71,7 @@ class StoredNotes:
             raise LeaseLost("The run went on without us.")
         return step
 
-    def _keep(self, session: Session, entries: Sequence[Entry], answer: Answer | None) -> str:
+    def _keep(self, session: Session, entries: Sequence[Entry], answer: Answer | None) -> list[Entry]:
         claimed = self.claimed
         place = session.execute(LOCK_CONVERSATION, {"id": claimed.conversation_id}).scalar_one_or_none()
         guard = {"id": claimed.id, "epoch": claimed.epoch}
@@ -78,8 +81,10 @@ class StoredNotes:
             raise Outdated
         assert claimed.conversation_id is not None  # noqa: S101 (it was locked)
         written = session.execute(WRITTEN, {"id": claimed.id}).scalar_one()
+        offer_tokens(session, self.shield)
+        kept = []
         for number, entry in enumerate(entries, written + 1):
-            append(
+            message = append(
                 session,
                 claimed.conversation_id,
                 entry.type,
@@ -88,11 +93,14 @@ class StoredNotes:
                 step=f"note.{number}",
                 account_id=claimed.account_id,
                 meta=dict(entry.meta),
-            )
+                author=Direction.OUTBOUND,
+            ).message
+            kept.append(Entry(entry.type, message.text, message.meta))
+        take_minted(session, self.shield)
         if answer is not None:
             close_model_steps(session, claimed, answer)
         count(session, claimed, answer or Answer(""), runs=0, messages=len(entries))
-        return "kept"
+        return kept
 
 
 @dataclass
@@ -102,6 +110,7 @@ class MemoryNotes:
     context: Context
     account_id: uuid.UUID
     still_wanted: Callable[[], None]
+    shield: Shield | None = None
     calls: int = 0
     used: list[Answer] = field(default_factory=list)
 
@@ -112,10 +121,12 @@ class MemoryNotes:
         del model
         self.calls += 1
 
-    def keep(self, entries: Sequence[Entry], answer: Answer | None) -> None:
-        del entries
+    def keep(self, entries: Sequence[Entry], answer: Answer | None) -> Sequence[Entry]:
         if answer is not None:
             self.used.append(answer)
+        if self.shield is None:
+            return entries
+        return [_protected(self.shield, entry) for entry in entries]
 
     def tokens(self, answer: Answer) -> int:
         """What the whole turn used, its last answer included."""
@@ -133,3 +144,9 @@ class MemoryNotes:
                 output=sum(one.output_tokens for one in used),
                 cost=sum(one.cost for one in used),
             )
+
+
+def _protected(shield: Shield, entry: Entry) -> Entry:
+    honoured = shield.tokens()
+    said = shield.said(entry.text, author=Direction.OUTBOUND, honoured=honoured)
+    return Entry(entry.type, said.text, shield.tree(entry.meta, Direction.OUTBOUND, honoured))

@@ -27,6 +27,16 @@ Row = Mapping[str, Any] | RowMapping
 
 
 @dataclass(frozen=True)
+class Prompt:
+    """Words that a run says instead of its task's, as they may be stored, and the shield that goes with them:
+    the same document as `tasks.shield`.
+    """
+
+    words: str = field(repr=False)
+    shield: dict[str, Any] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
 class Spawn:
     """A run to be, under its task's definition. `delay` is its jitter.
 
@@ -41,7 +51,7 @@ class Spawn:
     delay: timedelta = timedelta(0)
     waiting: bool = False
     opens: bool = True
-    prompt: str | None = field(default=None, repr=False)
+    prompt: Prompt | None = field(default=None, repr=False)
     backfill_id: uuid.UUID | None = None
 
 

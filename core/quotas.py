@@ -17,9 +17,10 @@ from sqlalchemy.sql import bindparam
 
 from core.errors import InvalidInput, LimitReached
 from core.limits import AccountLimits, Kind
-from core.rates import parse_rate
+from core.rates import Rate, parse_rate
 from models import Account
 
+BULK = "rate_bulk"
 QUOTAS = ("messages", "tokens", "conversations")
 FRESH = 5.0  # seconds for which an account that is far from its quota is not counted again
 FAR = 1000  # and a tenth of the quota
@@ -95,10 +96,18 @@ def read_limits(stored: Any) -> AccountLimits:
     )
 
 
+def bulk_rate_of(session: Session, account: uuid.UUID, default: Rate | None) -> Rate | None:
+    """How fast an account's bulk deletions may go together: its own rate, or the installation's."""
+    found = session.get(Account, account)
+    limits = found.settings.get("limits") if found else None
+    own = limits.get(BULK) if isinstance(limits, Mapping) else None
+    return parse_rate(own) if isinstance(own, str) else default
+
+
 def set_limits(session: Session, account: Account, changes: Mapping[str, str]) -> dict[str, str | int]:
     """Changes an account's own limits; answers all of them. `default` takes one back.
 
-    Names are `rate_read`, `rate_write`, `rate_turn`, `rate_delete` (`10/s`, or `off`), and
+    Names are `rate_read`, `rate_write`, `rate_turn`, `rate_delete`, `rate_bulk` (`10/s`, or `off`), and
     `messages_per_month`, `tokens_per_month`, `conversations_per_month` (a number).
 
     Raises:
@@ -117,7 +126,7 @@ def set_limits(session: Session, account: Account, changes: Mapping[str, str]) -
 
 
 def _checked(name: str, words: str) -> str | int:
-    if name in {f"rate_{kind}" for kind in Kind}:
+    if name in {BULK, *(f"rate_{kind}" for kind in Kind)}:
         try:
             rate = parse_rate(words)
         except ValueError as error:

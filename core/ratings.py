@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 from core.context import account_of
 from core.errors import InvalidInput, NotFound
 from core.rows import MetaFilter, checked_text, own, page
-from models import Bot, Contact, Conversation, Message, Rating
+from core.shield import shield_for, shield_of
+from models import Bot, Contact, Conversation, Message, Rating, new_id
 
 MOST = 100
 LONGEST_REASON = 64 * 1024
@@ -66,6 +67,8 @@ def rate(
     thing = next(thing for thing in (message, conversation, bot) if thing is not None)
     if _is_repeated(session, thing, value):
         return None
+    if said:
+        said = _protected(session, said, bot, conversation)
     rating = Rating(
         account_id=account_of(session),
         bot_id=bot.id if bot else None,
@@ -79,6 +82,21 @@ def rate(
     session.flush()
     session.refresh(rating)
     return rating
+
+
+def _protected(session: Session, said: str, bot: Bot | None, conversation: Conversation | None) -> str | None:
+    """A reason as it may be stored. That of a vote on a bot is no conversation's: its tokens mean nothing."""
+    if conversation is not None:
+        shield = shield_of(session, conversation.id)
+    else:
+        of_bot = bot.id if bot else None
+        shield = shield_for(session, account_of(session), new_id(), bot=of_bot, contact=None, kept={})
+    if shield is None:
+        return said
+    kept = shield.label(said)
+    if conversation is not None:
+        shield.keep()
+    return kept
 
 
 def list_ratings(

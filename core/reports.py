@@ -33,7 +33,14 @@ TOTALS = text(
 # Served by a poll worker: somebody else should have claimed them. Five minutes of the primary key.
 POLLED = text("SELECT count(*) FROM runs WHERE id >= :since AND worker LIKE 'poll-%'")
 STUCK_AFTER = 30.0
-
+ANNOTATIONS = text(
+    "SELECT count(*) FILTER (WHERE state <> 'failed') AS waiting,"
+    " count(*) FILTER (WHERE state = 'failed') AS failed,"
+    " COALESCE(extract(epoch FROM now() -"
+    "  min(run_at) FILTER (WHERE state <> 'failed' AND run_at <= now())), 0)::float8 AS oldest,"
+    " count(*) FILTER (WHERE state = 'running' AND lease_until > now()) AS under_way FROM annotations"
+)
+FOUND = text("SELECT kind, sum(count)::bigint AS found FROM pii_days GROUP BY kind")
 
 DELIVERED = text(
     "SELECT event, state, count(*) AS deliveries FROM deliveries WHERE id >= :since GROUP BY 1, 2"
@@ -42,6 +49,18 @@ UNDELIVERED = text(
     "SELECT count(*) AS waiting, COALESCE(extract(epoch FROM now() - min(run_at)), 0)::float8 AS oldest"
     " FROM deliveries WHERE state IN ('pending', 'sending') AND run_at <= now()"
 )
+
+
+@dataclass(frozen=True)
+class AnnotationHealth:
+    """Messages that a worker is still to look at, those it has in its hands, and those it gave up; how many
+    seconds the oldest due one waits.
+    """
+
+    waiting: int
+    under_way: int
+    failed: int
+    oldest_seconds: float
 
 
 @dataclass(frozen=True)
@@ -54,10 +73,13 @@ class WorkHealth:
     oldest_seconds: float
     scheduler_lag_seconds: float
     polled: int
+    annotations: AnnotationHealth
 
     @property
     def healthy(self) -> bool:
-        return max(self.oldest_seconds, self.scheduler_lag_seconds) < STUCK_AFTER
+        """A backlog of annotations is no fault as long as somebody works on it."""
+        nobody = 0.0 if self.annotations.under_way else self.annotations.oldest_seconds
+        return max(self.oldest_seconds, self.scheduler_lag_seconds, nobody) < STUCK_AFTER
 
 
 def work_health(session: Session) -> WorkHealth:
@@ -66,7 +88,18 @@ def work_health(session: Session) -> WorkHealth:
     lag = session.execute(LAG).scalar_one()
     since = first_id_of(database_now(session) - timedelta(minutes=5))
     polled = session.execute(POLLED, {"since": since}).scalar_one()
-    return WorkHealth(row.waiting, row.oldest, lag, polled)
+    return WorkHealth(row.waiting, row.oldest, lag, polled, annotation_health(session))
+
+
+def annotation_health(session: Session) -> AnnotationHealth:
+    """How far workers are behind with what is to be annotated, over all accounts."""
+    row = session.execute(ANNOTATIONS).one()
+    return AnnotationHealth(row.waiting, row.under_way, row.failed, row.oldest)
+
+
+def found_totals(session: Session) -> dict[str, int]:
+    """How many entities were found since the beginning, by kind, over all accounts."""
+    return {row.kind: row.found for row in session.execute(FOUND)}
 
 
 def ready(context: Context) -> bool:

@@ -14,15 +14,18 @@ from sqlalchemy.orm import Session
 
 from core.context import account_of
 from core.errors import InvalidInput, NotAuthorized, NotFound
+from core.texts import checked_text as checked_text  # noqa: PLC0414 (told on: whoever needs rows needs it)
 from models import (
     Ability,
     Attachment,
+    AuditEvent,
     Base,
     Bot,
     Contact,
     Conversation,
     Dataset,
     Delivery,
+    Erasure,
     File,
     Job,
     Message,
@@ -38,11 +41,13 @@ Owned = TypeVar(
     "Owned",
     Ability,
     Attachment,
+    AuditEvent,
     Bot,
     Contact,
     Conversation,
     Dataset,
     Delivery,
+    Erasure,
     File,
     Job,
     Message,
@@ -156,27 +161,3 @@ def has_meta(column: Any, filters: Sequence[MetaFilter]) -> list[ColumnElement[b
 def database_now(session: Session) -> datetime:
     """The database's clock, the only one that schedules and leases are compared with."""
     return session.execute(select(func.now())).scalar_one()
-
-
-def checked_text(value: Any, name: str, *, longest: int, empty: bool = False) -> str | None:
-    """A text PostgreSQL can store, or None.
-
-    Raises:
-        InvalidInput: not text, too long (bytes of UTF-8), a NUL or a lone surrogate inside, or empty.
-
-    """
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise InvalidInput(f"{name} must be text.")
-    if "\x00" in value:
-        raise InvalidInput(f"{name} must not hold a NUL character.")
-    try:
-        size = len(value.encode())
-    except UnicodeEncodeError as error:
-        raise InvalidInput(f"{name} holds half of a surrogate pair, which is not text.") from error
-    if size > longest:
-        raise InvalidInput(f"{name} is longer than {longest} bytes.")
-    if not empty and not value.strip():
-        raise InvalidInput(f"{name} must not be empty.")
-    return value

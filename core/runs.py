@@ -27,6 +27,7 @@ CANCEL_OF_TASK = text(CANCEL.format(which="task_id = :id"))
 CANCEL_LIVE_OF_TASK = text(CANCEL.format(which="task_id = :id AND trigger <> 'backfill'"))
 CANCEL_OF_BACKFILL = text(CANCEL.format(which="backfill_id = :id"))
 CANCEL_OF_CONVERSATION = text(CANCEL.format(which="conversation_id = :id"))
+CANCEL_OF_CONVERSATIONS = text(CANCEL.format(which="conversation_id = ANY(CAST(:ids AS uuid[]))"))
 # A settling worker takes the conversation first: the other way round is a deadlock.
 LOCK_CONVERSATIONS_OF_TASK = text(
     "SELECT c.id FROM conversations c WHERE c.id IN (SELECT r.conversation_id FROM runs r"
@@ -104,6 +105,12 @@ def cancel_runs_of_backfill(session: Session, backfill_id: uuid.UUID) -> None:
 
 def cancel_turns_of(session: Session, conversation_id: uuid.UUID) -> None:
     _cancel(session, CANCEL_OF_CONVERSATION, conversation_id)
+
+
+def cancel_turns_of_all(session: Session, conversation_ids: Sequence[uuid.UUID]) -> None:
+    """The same of many conversations, which are locked."""
+    values = {"ids": list(conversation_ids), "reason": None}
+    close_steps(session, session.scalars(CANCEL_OF_CONVERSATIONS, values).all(), "cancelled")
 
 
 def cancel_live_runs_of(session: Session, task_id: uuid.UUID) -> None:

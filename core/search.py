@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from core.context import account_of
 from core.errors import InvalidInput
 from core.rows import checked_text
-from models import ABOUT, Conversation, Message
+from models import ABOUT, Conversation, Message, PiiState
 
 # Words that more rows hold are common: then the newest conversations are looked through instead.
 RARE = 5000
@@ -28,10 +28,13 @@ TOO_LATE = "57014"
 TIME = sql("SET LOCAL statement_timeout = '2s'")
 FOUND = (
     "SELECT count(*) AS rows, array_agg(DISTINCT id) AS ids FROM (SELECT {id} AS id FROM {table}"
-    " WHERE account_id = :account AND {words} @@ websearch_to_tsquery('simple', :words) LIMIT :most) AS found"
+    " WHERE account_id = :account AND {words} @@ websearch_to_tsquery('simple', :words){besides}"
+    " LIMIT :most) AS found"
 )
-SAID = sql(FOUND.format(id="conversation_id", table="messages", words="search"))
-NAMED = sql(FOUND.format(id="id", table="conversations", words=ABOUT))
+# What nobody may see before it was annotated is not found either.
+SEEN = "pii_state IS DISTINCT FROM 'blocked'"
+SAID = sql(FOUND.format(id="conversation_id", table="messages", words="search", besides=f" AND {SEEN}"))
+NAMED = sql(FOUND.format(id="id", table="conversations", words=ABOUT, besides=""))
 
 
 def matching(session: Session, words: str) -> ColumnElement[bool]:
@@ -66,7 +69,9 @@ def _named(query: ColumnElement[str]) -> ColumnElement[bool]:
 def _said(query: ColumnElement[str]) -> ColumnElement[bool]:
     """A LIMIT where EXISTS would do: the planner would hash every match of the installation for an EXISTS."""
     found = select(true()).where(
-        Message.conversation_id == Conversation.id, Message.search.bool_op("@@")(query)
+        Message.conversation_id == Conversation.id,
+        Message.search.bool_op("@@")(query),
+        Message.pii_state.is_distinct_from(PiiState.BLOCKED),
     )
     return found.limit(1).scalar_subquery().is_(True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -82,6 +82,10 @@ class Settings(BaseSettings):
     # Money per million tokens, for budgets in money: {"gpt-5": {"input": 1.25, "output": 10}}
     prices: dict[str, Price] = Field(default_factory=dict)
 
+    # The operator's own model for names and places, from a folder; the extra `ner` brings its library.
+    pii_ner: Literal["spacy", "transformers", "gliner"] | None = None
+    pii_ner_path: Path | None = None
+
     # What leaves the house beside model calls. The key seals secrets at rest (core/keys.py).
     key: SecretStr | None = None
     outbound_allow: str = Field(default="", repr=False)
@@ -111,7 +115,14 @@ class Settings(BaseSettings):
     rate_write: Pace = Rate(60_000, 60)
     rate_turn: Pace = Rate(12_000, 60)
     rate_delete: Pace = Rate(100, 1)
+    # What its bulk deletions remove together, whichever workers carry them out.
+    rate_bulk: Pace = Rate(1000, 1)
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+
+    @field_validator("pii_ner", "pii_ner_path", mode="before")
+    @classmethod
+    def _unset(cls, value: object) -> object:
+        return value or None
 
     @field_validator("key")
     @classmethod

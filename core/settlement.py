@@ -9,8 +9,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import text
@@ -18,15 +19,19 @@ from sqlalchemy.orm import Session
 
 from core.context import Context
 from core.deliveries import announce, announce_budget
-from core.errors import RunFailed, Unavailable
+from core.errors import InvalidInput, PrivacyFailed, RunFailed, Unavailable
+from core.keys import KeyUnusable
 from core.messages import append
 from core.outcomes import Answer, Failure
+from core.privacy.policy import Direction
 from core.settings import Settings
 from core.usage import count_usage
 from core.work import Claim, Lease, LeaseLost, pause_tasks, postpone
-from models import MAX_TEXT_BYTES, ErrorClass, Event, MessageType
+from models import MAX_TEXT_BYTES, ErrorClass, Event, MessageType, PiiState
 
 log = structlog.get_logger()
+
+Wrote = TypeVar("Wrote")
 
 SUMMARY = 200
 # How often a class is worth another attempt; those absent are final at once.
@@ -117,8 +122,9 @@ def store(session: Session, claimed: Claim, seen: int, answer: Answer) -> str:
     if purge_epoch != seen:
         return discard(session, claimed, answer)
     replies = claimed.conversation_id is not None and bool(answer.text)
+    said = ""
     if replies:
-        append(
+        written = append(
             session,
             claimed.conversation_id,  # type: ignore[arg-type]
             MessageType.CHECKPOINT if claimed.compacts else MessageType.BOT,
@@ -126,15 +132,19 @@ def store(session: Session, claimed: Claim, seen: int, answer: Answer) -> str:
             run_id=claimed.id,
             step="reply",
             account_id=claimed.account_id,
+            author=Direction.OUTBOUND,
         )
-    summary = " ".join(answer.text.split())[:SUMMARY] if replies else None
+        # What nobody may see yet is summed up once it was annotated.
+        said = "" if written.message.pii_state == PiiState.BLOCKED else written.message.text
+    summary = " ".join(said.split())[:SUMMARY] if replies else None
     values = {"id": claimed.id, "summary": summary or None, "end": answer.end, **_tokens(answer)}
     session.execute(SUCCEED, values)
     _close_steps(session, claimed, "succeeded", None, answer)
     if claimed.task_id:
         session.execute(COUNT_SUCCESS, {"id": claimed.task_id, "run": claimed.id})
     count(session, claimed, answer, runs=1, messages=int(replies))
-    announce(session, Event.SUCCESS, [claimed.id])
+    if claimed.task_id:
+        announce(session, Event.SUCCESS, [claimed.id])
     return "succeeded"
 
 
@@ -267,27 +277,33 @@ def _keep(session: Session, claimed: Claim, failure: Failure) -> None:
     said = failure.answer.text.encode()[:MAX_TEXT_BYTES].decode(errors="ignore")
     if claimed.conversation_id is None or not said.strip():
         return
-    append(
-        session,
-        claimed.conversation_id,
-        MessageType.BOT,
-        said,
-        run_id=claimed.id,
-        step="partial",
-        account_id=claimed.account_id,
-        meta={"incomplete": True, "hidden": True, "errorClass": failure.error_class.value},
-    )
+    with suppress(PrivacyFailed, InvalidInput, KeyUnusable):  # the run ends all the same
+        append(
+            session,
+            claimed.conversation_id,
+            MessageType.BOT,
+            said,
+            run_id=claimed.id,
+            step="partial",
+            account_id=claimed.account_id,
+            meta={"incomplete": True, "hidden": True, "errorClass": failure.error_class.value},
+            author=Direction.OUTBOUND,
+        )
 
 
-def patiently(context: Context, lease: Lease, write: Callable[[Session], str]) -> str:
+def patiently(
+    context: Context, lease: Lease, write: Callable[[Session], Wrote], *, alone: bool = False
+) -> Wrote:
     """Writes as soon as the database can, for as long as the lease is ours: the answer is paid for.
+
+    `alone`: in one statement, which needs no transaction around it.
 
     Safe to repeat after an unknown outcome: the epoch guards it and every effect has a natural key.
     """
     while True:
         lease.check()
         try:
-            with context.transaction() as session:
+            with context.reading() if alone else context.transaction() as session:
                 return write(session)
         except Unavailable:
             time.sleep(0.5)

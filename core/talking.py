@@ -6,20 +6,23 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy import text as sql
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from core.context import account_of, hint_after_commit, settings_of
+from core.context import account_of, publish_after_commit, settings_of
 from core.database import violated
+from core.entities import Entity
 from core.errors import Conflict, InvalidInput
 from core.keys import seal
-from core.messages import append
-from core.rows import checked_text, database_now, own
+from core.messages import Written, append
+from core.publisher import Hint
+from core.rows import checked_text, own
 from core.turn_requests import ALL, END, TurnRequest
 from core.usage import count_usage
-from models import Action, Conversation, Message, MessageType, Run, RunState, Trigger, new_id
+from models import Action, Conversation, MessageType, Run, RunState, Trigger, new_id
 
 CHANNEL_LENGTHS = range(16, 201)
 PLAIN = TurnRequest()
@@ -28,18 +31,24 @@ RELEASE_CHANNEL = sql(
     "UPDATE runs SET channel = NULL WHERE account_id = :account AND channel = :channel"
     " AND finished_at < now() - interval '1 hour'"
 )
+# The one active turn of a conversation is `uq_runs_active_turn`: whoever comes second stores nothing.
+BEGIN = insert(Run).on_conflict_do_nothing(
+    index_elements=[Run.conversation_id], index_where=sql("state IN ('pending', 'running')")
+)
 SINCE_SUMMARY = sql(
     "SELECT count(*) FROM messages WHERE conversation_id = :id AND seq > COALESCE("
     " (SELECT max(seq) FROM messages WHERE conversation_id = :id AND type = 'checkpoint'), 0)"
 )
 
 
-def send(session: Session, conversation_id: uuid.UUID | str, text: str) -> Message:
+def send(
+    session: Session, conversation_id: uuid.UUID | str, text: str, entities: tuple[Entity, ...] = ()
+) -> Written:
     """Stores a user message. Never answers, and needs no free turn."""
     conversation = own(session, Conversation, conversation_id)
-    message = append(session, conversation.id, MessageType.USER, text)
+    written = append(session, conversation.id, MessageType.USER, text, entities=entities)
     count_usage(session, conversation.account_id, messages=1)
-    return message
+    return written
 
 
 def receive(
@@ -67,6 +76,7 @@ def complete(
     text: str | None = None,
     request: TurnRequest = PLAIN,
     *,
+    entities: tuple[Entity, ...] = (),
     listened: str | None = None,
 ) -> Run:
     """Stores a user message and asks for the answer, in one; without text it continues.
@@ -76,7 +86,7 @@ def complete(
 
     """
     conversation = own(session, Conversation, conversation_id, lock=True)
-    return _turn(session, conversation, Action.COMPLETE, text, request, listened=listened)
+    return _turn(session, conversation, Action.COMPLETE, text, request, entities=entities, listened=listened)
 
 
 def compact(session: Session, conversation_id: uuid.UUID | str) -> Run | None:
@@ -100,6 +110,8 @@ def dispatch(
     text: str | None,
     request: TurnRequest,
     channel: str | None = None,
+    *,
+    entities: tuple[Entity, ...] = (),
 ) -> tuple[Run, str]:
     """A turn in the background that speaks on a channel: the run and the channel's name.
 
@@ -126,7 +138,16 @@ def dispatch(
         conversation = own(session, Conversation, conversation_id, lock=True)
     try:
         with session.begin_nested():
-            run = _turn(session, conversation, Action.COMPLETE, text, request, listened=ALL, channel=name)
+            run = _turn(
+                session,
+                conversation,
+                Action.COMPLETE,
+                text,
+                request,
+                entities=entities,
+                listened=ALL,
+                channel=name,
+            )
     except IntegrityError as error:
         if violated(error) != "uq_runs_channel":
             raise
@@ -164,35 +185,34 @@ def _turn(
     text: str | None,
     request: TurnRequest,
     *,
+    entities: tuple[Entity, ...] = (),
     listened: str | None = None,
     channel: str | None = None,
 ) -> Run:
     """A run of a conversation that is locked, with the message it answers."""
     account = account_of(session)
     run_id, content = new_id(), request.content()
-    run = Run(
-        id=run_id,
-        account_id=account,
-        conversation_id=conversation.id if conversation else None,
-        trigger=Trigger.API,
-        action=action,
-        state=RunState.PENDING,
-        deadline_at=database_now(session) + settings_of(session).turn_time,
-        channel=channel,
-        params=request.params() | ({"listened": listened} if listened else {}),
-        request=None if content is None else seal(session, account, content, f"run.request:{run_id}"),
-    )
-    try:
-        with session.begin_nested():
-            session.add(run)
-            session.flush()
-    except IntegrityError as error:
-        if violated(error) == "uq_runs_active_turn":
-            raise Conflict("A turn is under way in this conversation.") from error
-        raise
+    values = {
+        "id": run_id,
+        "account_id": account,
+        "conversation_id": conversation.id if conversation else None,
+        "trigger": Trigger.API,
+        "action": action,
+        "state": RunState.PENDING,
+        "deadline_at": func.now() + settings_of(session).turn_time,
+        "channel": channel,
+        "params": request.params() | ({"listened": listened} if listened else {}),
+        "request": None if content is None else seal(session, account, content, f"run.request:{run_id}"),
+        "hinted_at": func.now(),
+        "hints": 1,
+    }
+    run = session.scalars(BEGIN.values(values).returning(Run)).one_or_none()
+    if run is None:
+        raise Conflict("A turn is under way in this conversation.")
     if text is not None and conversation is not None:
-        append(session, conversation.id, MessageType.USER, text, run_id=run.id, step="prompt")
+        append(
+            session, conversation.id, MessageType.USER, text, run_id=run.id, step="prompt", entities=entities
+        )
         count_usage(session, account, messages=1)
-    hint_after_commit(session, run.id, action)
-    session.refresh(run)
+    publish_after_commit(session, Hint(run.id, action, run.queue, run.hints))
     return run

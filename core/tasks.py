@@ -15,12 +15,14 @@ from core.backfills import cancel_backfills_of
 from core.bots import find_bot
 from core.context import account_of, hint_after_commit, settings_of
 from core.deliveries import forget_task
+from core.erasures import note_erasure
 from core.errors import Conflict, InvalidInput, NotFound
 from core.firing import DEFINITIONS, insert_spawned
 from core.ledger import account_for, next_run, rest
 from core.meta import checked_meta, merged_meta
-from core.planning import Spawn, spawns_of
+from core.planning import Prompt, Spawn, spawns_of
 from core.policies import CHECKS, checked_instant, checked_policies
+from core.prompts import protect_task, protected_prompt
 from core.rows import MetaFilter, OneOrMore, checked_text, database_now, own, own_ids, page
 from core.runs import cancel_live_runs_of, cancel_runs_of, supersede_runs_of
 from core.schedule import check_future, check_minimum, next_after, parse, preview
@@ -32,6 +34,7 @@ from models import (
     Action,
     Bot,
     Contact,
+    ErasureKind,
     Overlap,
     Reason,
     Run,
@@ -40,11 +43,14 @@ from models import (
     TaskClock,
     TaskState,
     Trigger,
+    new_id,
 )
 
 FIELDS = frozenset(
     {"name", "description", "bot_id", "contact_id", "schedule", "timezone", "action", "meta", *CHECKS}
 )
+# What its prompt's privacy follows from.
+PROTECTED = frozenset({"name", "description", "bot_id", "contact_id", "meta"})
 # What sets the clock anew.
 TIMING = frozenset({"schedule", "timezone", "starts_at", "expires_at"})
 
@@ -61,9 +67,10 @@ def create_task(session: Session, **fields: Any) -> Task:
     values["bot_id"] = find_bot(session, values["bot_id"]).id
     values["contact_id"] = _contact(session, values.get("contact_id"))
     values["meta"] = checked_meta(values.get("meta"))
-    task = Task(account_id=account_of(session), **_checked(values))
+    task = Task(id=new_id(), account_id=account_of(session), **_checked(values))
     _refuse_silence(task)
     next_run_at = _first_run(session, task)
+    protect_task(session, task)
     session.add(task)
     session.flush()
     session.add(TaskClock(task_id=task.id, account_id=task.account_id, next_run_at=next_run_at))
@@ -95,9 +102,12 @@ def update_task(session: Session, task_id: uuid.UUID | str, **fields: Any) -> Ta
         fields["contact_id"] = _contact(session, fields["contact_id"])
     if "meta" in fields:
         fields["meta"] = merged_meta(task.meta, fields["meta"])
-    for name, value in _checked(fields).items():
-        setattr(task, name, value)
-    _refuse_silence(task)
+    with session.no_autoflush:  # nothing is written before it was looked at
+        for name, value in _checked(fields).items():
+            setattr(task, name, value)
+        _refuse_silence(task)
+        if PROTECTED & fields.keys():
+            protect_task(session, task, said="description" in fields)
     if retimed:
         clock.next_run_at = _first_run(session, task)
         if paused:
@@ -157,10 +167,11 @@ def delete_task(session: Session, task_id: uuid.UUID | str) -> uuid.UUID:
     account_for(session, task, clock, database_now(session), reason)
     task.state, task.pause_reason, task.paused_until = TaskState.DELETED, None, None
     task.name = task.description = task.schedule = task.timezone = task.bot_id = task.contact_id = None
-    task.meta, task.assertions = {}, {}
+    task.meta, task.assertions, task.shield = {}, {}, None
     session.delete(clock)
     _touch(session, task)
     forget_task(session, task.id)
+    note_erasure(session, ErasureKind.TASK, task.id)
     return task.id
 
 
@@ -178,7 +189,9 @@ def trigger_task(session: Session, task_id: uuid.UUID | str, prompt: str | None 
     prompt = checked_text(prompt, "The prompt", longest=MAX_TEXT_BYTES)
     task, clock = _locked(session, task_id)
     definition = session.execute(DEFINITIONS, {"ids": [task.id], "dues": [None]}).mappings().one()
-    spawn = replace(_manual(definition), prompt=prompt)
+    spawn = _manual(definition)
+    if prompt is not None:
+        spawn = replace(spawn, prompt=protected_prompt(session, task, Prompt(prompt)))
     if prompt is not None and spawn.waiting:
         raise Conflict("A prompt of its own needs a run that begins at once, in a conversation of its own.")
     if task.overlap == Overlap.CANCEL_PREVIOUS:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import time
 import uuid
 from typing import Any, Protocol
 
 from core.live import Live
+from core.privacy.policy import Direction
+from core.privacy.redacting import Redactor
+from core.shield import Shield
 
 # Tokens that come faster than this are told together: nobody reads faster, and each telling costs a call.
 PACE = 0.02
+
+
+VAULT = "vault"
+# The events that carry words of people and models.
+SPOKEN = frozenset({"message", "result", "waitForChannelMessageBegin", "waitForChannelMessageEnd"})
 
 
 class Telling(Protocol):
@@ -25,6 +34,63 @@ class Silence:
 
     def tell(self, kind: str, data: dict[str, Any]) -> None:
         del kind, data
+
+    def token(self, text: str) -> None:
+        del text
+
+
+class ShieldedTelling:
+    """What is told of a turn under privacy: it is redacted before it leaves the worker.
+
+    Tokens that its model was shown, or that are minted while it speaks, are told as well, sealed, as events
+    `vault`: doors restore with them, with no others, and pass them on to nobody.
+    """
+
+    def __init__(self, telling: Telling, shield: Shield) -> None:
+        self._telling = telling
+        self._shield = shield
+        self._redactor: Redactor | None = None
+        self._told: set[str] = set()
+        # Of the conversation's tokens those that this turn may name: doors restore no others.
+        kept = shield.vault.kept or {}
+        self._shown = {token: kept[token] for token in shield.vault.shown or () if token in kept}
+
+    def tell(self, kind: str, data: dict[str, Any]) -> None:
+        if self._redactor is not None:
+            self._say(self._redactor.finish())
+            self._redactor = None
+        if kind in SPOKEN:
+            data = self._shield.tree(data, Direction.OUTBOUND, self._shield.tokens())
+        self._unlock()
+        self._telling.tell(kind, data)
+
+    def token(self, text: str) -> None:
+        if self._redactor is None:
+            self._redactor = self._shield.redactor()
+        self._say(self._redactor.feed(text))
+
+    def _say(self, text: str) -> None:
+        self._unlock()
+        if text:
+            self._telling.token(text)
+
+    def _unlock(self) -> None:
+        known = self._shown | self._shield.vault.sealed
+        fresh = {token: sealed for token, sealed in known.items() if token not in self._told}
+        if fresh:
+            self._told |= fresh.keys()
+            self._telling.tell(VAULT, {t: base64.b64encode(sealed).decode() for t, sealed in fresh.items()})
+
+
+class Withheld:
+    """What is told where nobody may see a text before it was annotated: that the turn goes on, no words."""
+
+    def __init__(self, telling: Telling) -> None:
+        self._telling = telling
+
+    def tell(self, kind: str, data: dict[str, Any]) -> None:
+        if kind not in SPOKEN:
+            self._telling.tell(kind, data)
 
     def token(self, text: str) -> None:
         del text

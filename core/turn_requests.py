@@ -15,7 +15,7 @@ from core.chat.provider import Tool
 # What is told of a turn while somebody waits for it: every event, or that it has ended.
 ALL = "all"
 END = "end"
-PLAIN = ("iterations", "calls", "timezone", "compacts")
+PLAIN = ("iterations", "calls", "timezone", "compacts", "privacy", "bot_id", "contact_id")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class Function:
 class TurnRequest:
     """What came along. Limits that are None are the installation's; `timezone` is the caller's own.
 
-    `messages`, `backstory` and `model` are those of a stateless turn, which has no conversation to read.
+    The rest is of a stateless turn, which has no conversation to read; `privacy` and the ids of its bot and
+    contact say how its texts are protected.
     """
 
     functions: tuple[Function, ...] = ()
@@ -54,6 +55,9 @@ class TurnRequest:
     messages: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     backstory: str | None = field(default=None, repr=False)
     model: str | None = None
+    privacy: bool = False
+    bot_id: str | None = None
+    contact_id: str | None = None
 
     def params(self) -> dict[str, Any]:
         """The part that holds no content: numbers and names."""

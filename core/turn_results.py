@@ -12,12 +12,14 @@ from sqlalchemy.orm import Session
 
 from core.context import account_of
 from core.outcomes import Answer, Failure
-from models import ErrorClass, MessageType
+from core.sight import restored
+from models import ErrorClass, MessageType, PiiState
 
 # The last message a run stored that is an answer, or the request it ended with.
 LAST = text(
     "SELECT r.state, r.error_class, r.end_reason, r.input_tokens + r.output_tokens AS tokens,"
-    " r.conversation_id, m.id AS message_id, m.text, m.type, m.meta, m.step FROM runs r LEFT JOIN LATERAL ("
+    " r.conversation_id, m.id AS message_id, m.text, m.type, m.meta, m.step, m.pii, m.pii_state"
+    " FROM runs r LEFT JOIN LATERAL ("
     "  SELECT * FROM messages WHERE run_id = r.id AND step <> 'prompt' ORDER BY seq DESC LIMIT 1"
     " ) AS m ON true WHERE r.id = :id AND r.account_id = :account AND r.finished_at IS NOT NULL"
 )
@@ -48,6 +50,16 @@ class TurnResult:
     end: str
     message: dict[str, Any] | None = field(repr=False)
     error_class: ErrorClass | None = None
+    pii: list[dict[str, Any]] | None = None
+    conversation_id: uuid.UUID | None = None
+
+    def restored(self, session: Session) -> TurnResult:
+        """As the caller of the turn may see it: with the values behind its tokens."""
+        if not self.pii or self.conversation_id is None:
+            return self
+        said = restored(session, self.text, self.pii, self.conversation_id)
+        message = self.message and {**self.message, "text": said}
+        return replace(self, text=said, message=message)
 
     def document(self) -> dict[str, Any]:
         return {
@@ -89,14 +101,14 @@ def stateless_events(answer: Answer, tokens: int) -> Iterator[tuple[str, dict[st
 
 
 def result_of(session: Session, run_id: uuid.UUID) -> TurnResult | None:
-    """What the turn came to; None while it goes on.
+    """What the turn came to; None while it goes on, or while nobody may see its answer.
 
     An answer that was cut at the model's length is the caller's to judge: it is told with the reason
     `length`, though the run counts as failed.
     """
     values = {"id": run_id, "account": account_of(session)}
     row = session.execute(LAST, values).mappings().one_or_none()
-    if row is None:
+    if row is None or row["pii_state"] == PiiState.BLOCKED:
         return None
     cut = row["error_class"] == ErrorClass.TRUNCATED and row["step"] == "partial"
     failed = None if cut or row["error_class"] is None else ErrorClass(row["error_class"])
@@ -109,4 +121,6 @@ def result_of(session: Session, run_id: uuid.UUID) -> TurnResult | None:
         end="length" if cut else row["end_reason"] or "stop",
         message={"type": row["type"], "text": row["text"]} if last else None,
         error_class=failed,
+        pii=row["pii"],
+        conversation_id=row["conversation_id"],
     )

@@ -7,6 +7,7 @@ call and the settlement pays twice and stores once.
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -14,24 +15,28 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from core.agent import Talk, converse, stateless_talk
+from core.annotating import annotate_conversation
 from core.budgets import Budget
-from core.chat.history import StoredMessage
+from core.chat.history import StoredMessage, is_seen
 from core.context import Context
-from core.errors import Unavailable
+from core.errors import CrontalkError, Unavailable
 from core.keys import KeyUnusable, unseal
 from core.notes import MemoryNotes, StoredNotes
 from core.outcomes import Answer, Failure, Outdated, Postponed
+from core.privacy.placeholders import TOKENS
+from core.privacy.restoring import escape_lookalikes
 from core.settings import Settings
 from core.settlement import discard, lock, patiently, put_off, settle_failure, store
-from core.telling import ChannelTelling, Silence, Telling
+from core.shield import Shield, offer_tokens, shield_of, spoken_by_us, stateless_shield, tokens_at, tokens_of
+from core.telling import ChannelTelling, ShieldedTelling, Silence, Telling, Withheld
 from core.turn_requests import ALL, TurnRequest
 from core.turn_results import TurnResult, cut, result_of, stateless_events
 from core.work import Claim, Lease, LeaseLost, Leases, claim
-from models import Action, ErrorClass, MessageType
+from models import Action, ErrorClass, MessageType, PiiState
 
 log = structlog.get_logger()
 
@@ -40,15 +45,19 @@ CONVERSATION = text(
     " COALESCE(c.model, b.model) AS model, num_nonnulls(c.bot_id, c.backstory, c.model) > 0 AS has_bot,"
     " t.max_tokens, t.max_iterations, t.max_cost, t.max_calls, t.max_tokens_per_day,"
     " t.max_cost_per_day, COALESCE(t.assertions, '{}') AS assertions,"
+    " c.privacy OR c.privacy_policy IS NOT NULL OR b.privacy IS TRUE OR b.privacy_policy IS NOT NULL"
+    "  OR EXISTS (SELECT FROM accounts a WHERE a.id = c.account_id AND a.privacy_policy IS NOT NULL)"
+    "  AS shielded,"
     " COALESCE(u.input_tokens + u.output_tokens, 0) AS tokens_today, COALESCE(u.cost, 0) AS cost_today"
     " FROM conversations c LEFT JOIN bots b ON b.id = c.bot_id"
     " LEFT JOIN runs r ON r.id = :run LEFT JOIN tasks t ON t.id = r.task_id"
     " LEFT JOIN task_usage_days u ON u.task_id = t.id AND u.day = current_date WHERE c.id = :id"
 )
-IS_THERE = text("SELECT 1 FROM conversations WHERE id = :id")
+PURGE_EPOCH = text("SELECT purge_epoch FROM conversations WHERE id = :id")
 # The newest messages up to a size in bytes, so that a long history is never read whole.
 HISTORY = text(
-    "SELECT seq, type, text, meta FROM (SELECT seq, type, text, meta,"
+    "SELECT seq, type, text, meta, pii, pii_state, run_id, step FROM (SELECT seq, type, text, meta, pii,"
+    "  pii_state, run_id, step,"
     "  sum(octet_length(text)) OVER (ORDER BY seq DESC) - octet_length(text) AS newer"
     "  FROM (SELECT * FROM messages WHERE conversation_id = :id ORDER BY seq DESC LIMIT 2000) AS latest"
     " ) AS sized WHERE newer < :bytes ORDER BY seq"
@@ -64,6 +73,8 @@ class _Turn:
 
     purge_epoch: int
     talk: Talk | None
+    shield: Shield | None = None
+    blocked: bool = False  # something of it may not be seen before it was annotated
 
 
 def carry_out(
@@ -100,6 +111,10 @@ def carry_out(
         turn = _load(session, settings, claimed) if claimed else None
     if claimed is None:
         return "ignored"
+    if turn is not None and turn.blocked and claimed.conversation_id is not None:
+        annotate_conversation(context, claimed.conversation_id)
+        with context.transaction() as session:
+            turn = _load(session, settings, claimed)
     with structlog.contextvars.bound_contextvars(run=str(run_id)), leases.hold(claimed, since) as lease:
         try:
             return _tried(context, claimed, turn, lease)
@@ -114,32 +129,54 @@ def _tried(context: Context, claimed: Claim, turn: _Turn | None, lease: Lease) -
     if listened is None:
         return _attempt(context, claimed, turn, lease, Silence())
     channel = claimed.channel or str(claimed.id)
-    speaking = ChannelTelling(context.live, claimed.account_id, channel, claimed.epoch)
+    speaking: Telling = ChannelTelling(context.live, claimed.account_id, channel, claimed.epoch)
+    if turn is not None and turn.shield is not None:
+        speaking = ShieldedTelling(speaking, turn.shield)
+    telling: Telling = speaking if listened == ALL else Silence()
+    blocks = _blocks(claimed, turn)
     try:
-        return _attempt(context, claimed, turn, lease, speaking if listened == ALL else Silence())
-    except LeaseLost:
-        _silence(context, claimed, channel)
-        raise
+        return _attempt(context, claimed, turn, lease, Withheld(telling) if blocks else telling)
     finally:
+        if blocks and claimed.conversation_id is not None:
+            _unblock(context, claimed.conversation_id)
         if claimed.channel is not None:
             _tell_result(context, claimed, speaking)
+        _silence(context, claimed, turn, channel)
         context.live.announce(claimed.account_id, channel)
+
+
+def _blocks(claimed: Claim, turn: _Turn | None) -> bool:
+    """Nobody may see what is said before it was annotated. What is stored nowhere is not annotated."""
+    shield = turn.shield if turn is not None and claimed.conversation_id is not None else None
+    return shield is not None and shield.policy.block_until_annotated
+
+
+def _unblock(context: Context, conversation_id: uuid.UUID) -> None:
+    """Somebody waits for the answer; where this fails they wait for the worker that annotates."""
+    try:
+        annotate_conversation(context, conversation_id)
+    except CrontalkError as error:
+        log.warning("answer_not_annotated", error=type(error).__name__)
 
 
 def _told(result: TurnResult) -> bool:
     return result.error_class in {None, ErrorClass.TRUNCATED}
 
 
-def _silence(context: Context, claimed: Claim, channel: str) -> None:
-    """Forgets what was still told of a conversation that had gone."""
+def _silence(context: Context, claimed: Claim, turn: _Turn | None, channel: str) -> None:
+    """Forgets what was told of a conversation in which something was deleted meanwhile, or that has gone.
+
+    Whoever deleted it has silenced the channel, but the model was still speaking. The end of the turn is
+    told from its rows.
+    """
     if claimed.conversation_id is None:
         return
     try:
         with context.transaction(claimed.account_id) as session:
-            here = session.execute(IS_THERE, {"id": claimed.conversation_id}).one_or_none()
+            epoch = session.execute(PURGE_EPOCH, {"id": claimed.conversation_id}).scalar_one_or_none()
     except Unavailable:
         return
-    if here is None:
+    if turn is None or epoch != turn.purge_epoch:
         context.live.forget(claimed.account_id, [channel])
 
 
@@ -184,21 +221,29 @@ def _settled(context: Context, claimed: Claim, turn: _Turn, lease: Lease, tellin
     """Asks, and stores the answer."""
     if turn.talk is None:
         raise Failure(ErrorClass.MISCONFIGURED, "key", final=True)
+    if turn.blocked:
+        raise Failure(ErrorClass.PROVIDER_ERROR, "not_annotated")
     if claimed.action == Action.SEND:
         answer = Answer("")
     elif claimed.conversation_id is None:
-        return _stateless(context, claimed, turn.talk, lease, telling)
+        return _stateless(context, claimed, turn, lease, telling)
     else:
-        notes = StoredNotes(context, claimed, lease, turn.purge_epoch)
+        notes = StoredNotes(context, claimed, lease, turn.purge_epoch, turn.shield)
         answer = converse(context, turn.talk, notes, telling)
-    return patiently(context, lease, lambda session: store(session, claimed, turn.purge_epoch, answer))
+
+    def write(session: Session) -> str:
+        offer_tokens(session, turn.shield)
+        return store(session, claimed, turn.purge_epoch, answer)
+
+    return patiently(context, lease, write)
 
 
-def _stateless(context: Context, claimed: Claim, talk: Talk, lease: Lease, telling: Telling) -> str:
+def _stateless(context: Context, claimed: Claim, turn: _Turn, lease: Lease, telling: Telling) -> str:
     """A turn without a conversation: its answer is told, and only what it used is stored."""
-    notes = MemoryNotes(context, claimed.account_id, lease.check)
+    assert turn.talk is not None  # noqa: S101 (looked at by the caller)
+    notes = MemoryNotes(context, claimed.account_id, lease.check, turn.shield)
     try:
-        answer = converse(context, talk, notes, telling)
+        answer = converse(context, turn.talk, notes, telling)
     except Failure as failure:
         short = cut(failure)
         for kind, data in stateless_events(short, notes.tokens(short)) if short else ():
@@ -224,15 +269,27 @@ def _load(session: Session, settings: Settings, claimed: Claim) -> _Turn | None:
         return _Turn(0, None)
     request = TurnRequest.read(claimed.params, content)
     if claimed.conversation_id is None:
-        talk = stateless_talk(claimed.id, claimed.account_id, request, claimed.deadline)
-        return _Turn(0, talk) if sealed is not None else None
+        try:
+            shield = stateless_shield(session, claimed.account_id, claimed.id, request)
+        except KeyUnusable:
+            return _Turn(0, None)
+        talk = stateless_talk(claimed.id, claimed.account_id, request, claimed.deadline, shield)
+        return _Turn(0, talk, shield) if sealed is not None else None
     values = {"id": claimed.conversation_id, "run": claimed.id}
     row = session.execute(CONVERSATION, values).mappings().one_or_none()
     if row is None:
         return None
     size = {"id": claimed.conversation_id, "bytes": settings.history_tokens * 4}
-    found = () if claimed.action == Action.SEND else session.execute(HISTORY, size)
-    history = [StoredMessage(type=m.type, text=m.text, meta=m.meta, place=m.seq) for m in found]
+    shield = shield_of(session, claimed.conversation_id) if row["shielded"] else None
+    if shield is not None:
+        try:
+            shield = shield.detached()
+        except KeyUnusable:
+            return _Turn(row["purge_epoch"], None)
+    found = () if claimed.action == Action.SEND else session.execute(HISTORY, size).all()
+    history = _since_the_checkpoint([_shown(m, shield) for m in found])
+    if shield is not None:
+        shield.vault.shown = _named(found, history)
     calls = [most for most in (request.calls, row["max_calls"]) if most]
     talk = Talk(
         id=claimed.id,
@@ -240,7 +297,7 @@ def _load(session: Session, settings: Settings, claimed: Claim) -> _Turn | None:
         has_bot=row["has_bot"],
         backstory=row["backstory"] or "",
         model=row["model"],
-        history=_since_the_checkpoint(history),
+        history=history,
         deadline=claimed.deadline,
         calls_left=row["max_iterations"] and max(row["max_iterations"] - claimed.model_calls, 0),
         budget=Budget(
@@ -250,9 +307,41 @@ def _load(session: Session, settings: Settings, claimed: Claim) -> _Turn | None:
             cost_today=_left(row["max_cost_per_day"], row["cost_today"]),
         ),
         assertions=row["assertions"],
-        request=replace(request, calls=min(calls, default=None)),
+        request=replace(_protected(request, shield), calls=min(calls, default=None)),
     )
-    return _Turn(row["purge_epoch"], talk)
+    blocked = any(m.pii_state == PiiState.BLOCKED for m in found)
+    return _Turn(row["purge_epoch"], talk, shield, blocked)
+
+
+def _protected(request: TurnRequest, shield: Shield | None) -> TurnRequest:
+    """What came along with a turn, as its model may see it."""
+    if shield is None:
+        return request
+    return replace(
+        request,
+        extra_backstory=shield.label(request.extra_backstory) or "",
+        records=tuple(shield.said(record).text for record in request.records),
+    )
+
+
+def _shown(message: Row[Any], shield: Shield | None) -> StoredMessage:
+    """A message as the model may see it: what only looks like a token of this conversation is no token."""
+    text = message.text
+    if shield is not None and not spoken_by_us(message.run_id, message.step):
+        text = escape_lookalikes(text, tokens_at(message.pii), shield.tokens())
+    return StoredMessage(type=message.type, text=text, meta=message.meta, place=message.seq)
+
+
+def _named(found: Sequence[Row[Any]], history: Sequence[StoredMessage]) -> frozenset[str]:
+    """The tokens that the model is shown. Those of messages it does not see mean nothing in its answer."""
+    seen = {message.place for message in history if is_seen(message)}
+    named: set[str] = set()
+    for message in found:
+        if message.seq in seen:
+            named |= tokens_of(message.text, message.pii)
+            if message.type == MessageType.ACTIVITY:
+                named.update(TOKENS.findall(json.dumps(message.meta, ensure_ascii=False)))
+    return frozenset(named)
 
 
 def _since_the_checkpoint(history: Sequence[StoredMessage]) -> tuple[StoredMessage, ...]:

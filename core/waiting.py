@@ -7,6 +7,7 @@ prompt follows what was said before.
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.context import Context
+from core.prompts import COLUMNS, VALUES, annotations_of, prompt_within, refresh_prompts, vault_of
 from models import new_id
 
 BATCH = 200
@@ -30,9 +32,11 @@ TAKE_FREE = text(
     " ORDER BY c.task_id LIMIT :batch FOR UPDATE OF c SKIP LOCKED"
 )
 NEXT = text(
-    "SELECT DISTINCT ON (w.task_id) w.id, w.conversation_id, session.id AS session_of"
+    "SELECT DISTINCT ON (w.task_id) w.id, w.task_id, w.conversation_id, session.id AS session_of,"
+    " session.shielded"
     " FROM runs w JOIN tasks t ON t.id = w.task_id"
-    " LEFT JOIN LATERAL (SELECT c.id FROM conversations c WHERE w.conversation_id IS NULL"
+    " LEFT JOIN LATERAL (SELECT c.id, c.privacy OR c.privacy_policy IS NOT NULL AS shielded"
+    "  FROM conversations c WHERE w.conversation_id IS NULL"
     "  AND c.task_id = t.id AND c.status = 'active' AND c.source = 'task'"
     "  AND (t.conversation_mode = 'one' OR c.created_at > now() - t.session_duration)"
     "  ORDER BY c.id DESC LIMIT 1) AS session ON true"
@@ -57,7 +61,8 @@ PROMOTE = text(
 # Locked, because a run is cancelled under its own lock alone.
 PROMPTED = (
     "d AS (SELECT r.id, r.account_id, t.bot_id, t.contact_id, t.id AS task_id, t.name,"
-    " COALESCE(t.description, t.name) AS prompt,"
+    " CASE WHEN CAST(:prompt AS text) IS NULL THEN t.shield ELSE CAST(:shield AS jsonb) END AS shield,"
+    " COALESCE(CAST(:prompt AS text), t.description, t.name) AS prompt,"
     " CASE r.action WHEN 'receive' THEN 'instruction' ELSE 'user' END AS type"
     " FROM runs r JOIN tasks t ON t.id = r.task_id WHERE r.id = :run AND r.state = 'waiting'"
     " FOR UPDATE OF r)"
@@ -66,12 +71,18 @@ TOLD = (
     " UPDATE runs SET state = 'pending', run_at = GREATEST(run_at, now()), conversation_id = :conversation"
     " WHERE id = (SELECT id FROM d)"
 )
+KEPT = (
+    f" v AS ({vault_of('CAST(:conversation AS uuid)')}),"
+    f" n AS ({annotations_of('CAST(:conversation AS uuid)', 'CAST(:message AS uuid)')})"
+)
 OPEN = text(
     f"WITH {PROMPTED}, c AS (INSERT INTO conversations (id, account_id, bot_id, contact_id, task_id,"  # noqa: S608
     "  run_id, source, name, next_seq, last_message_at)"
     "  SELECT :conversation, account_id, bot_id, contact_id, task_id, id, 'task', name, 2, now() FROM d),"
-    " m AS (INSERT INTO messages (id, account_id, conversation_id, seq, type, text, run_id, step)"
-    "  SELECT :message, account_id, :conversation, 1, type, prompt, id, 'prompt' FROM d)" + TOLD
+    f" m AS (INSERT INTO messages (id, account_id, conversation_id, seq, type, text, run_id, step, {COLUMNS})"
+    f"  SELECT :message, account_id, :conversation, 1, type, prompt, id, 'prompt', {VALUES} FROM d),"
+    + KEPT
+    + TOLD
 )
 # The bot of the task answers, also where it is another than the one that opened the conversation.
 CONTINUE = text(
@@ -79,9 +90,9 @@ CONTINUE = text(
     "  updated_at = now(),"
     "  last_message_at = GREATEST(clock_timestamp(), last_message_at + interval '1 microsecond')"
     "  FROM d WHERE conversations.id = :conversation RETURNING next_seq - 1 AS seq, last_message_at),"
-    " m AS (INSERT INTO messages (id, account_id, conversation_id, seq, type, text, run_id, step, created_at)"
-    "  SELECT :message, d.account_id, :conversation, c.seq, d.type, d.prompt, d.id, 'prompt',"
-    "  c.last_message_at FROM d, c)" + TOLD
+    " m AS (INSERT INTO messages (id, account_id, conversation_id, seq, type, text, run_id, step, created_at,"
+    f"   {COLUMNS}) SELECT :message, d.account_id, :conversation, c.seq, d.type, d.prompt, d.id, 'prompt',"
+    f"  c.last_message_at, {VALUES} FROM d, c)," + KEPT + TOLD
 )
 
 
@@ -109,9 +120,12 @@ def promote_of(session: Session, task_ids: Sequence[uuid.UUID]) -> int:
     told = [
         row for row in found if not row.conversation_id and (not row.session_of or row.session_of in quiet)
     ]
+    refresh_prompts(session, [row.task_id for row in told])
     for row in told:
         statement, conversation = (CONTINUE, row.session_of) if row.session_of else (OPEN, new_id())
-        session.execute(statement, {"run": row.id, "conversation": conversation, "message": new_id()})
+        prompt = prompt_within(session, row.task_id, row.session_of) if row.shielded else None
+        said = {"prompt": prompt and prompt.words, "shield": prompt and json.dumps(prompt.shield)}
+        session.execute(statement, {"run": row.id, "conversation": conversation, "message": new_id(), **said})
     return len(ready) + len(told)
 
 

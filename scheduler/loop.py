@@ -1,4 +1,4 @@
-"""The scheduler's loop: fire, advance backfills, reap, promote, hint, and sleep until something is due.
+"""The scheduler's loop: fire, advance jobs, reap, promote, hint, and sleep until something is due.
 
 Any number of them may run; none leads. Whatever dies between two statements is repaired by the next turn
 of any of them.
@@ -13,11 +13,14 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.advancing import advance_backfills
+from core.annotations import hint_annotations
 from core.blobs import sweep_blobs
 from core.context import Context
+from core.deleting import hint_deletions
 from core.deliveries import hint_deliveries
 from core.errors import CrontalkError, Unavailable
 from core.expiring import expire_conversations
+from core.feeding import feed_annotations
 from core.firing import fire, fire_besides_the_crowd
 from core.idempotency import sweep_keys
 from core.publisher import QUEUES
@@ -57,11 +60,13 @@ def run(context: Context, stop: threading.Event) -> None:
 
 
 def turn(context: Context) -> float:
-    """Fires what is due, advances backfills and hints what waits; answers how many seconds nothing is due."""
+    """Fires what is due, advances jobs and hints what waits; answers how many seconds nothing is due."""
     fired = fire(context)
     if fired < context.settings.fire_batch:
         advance_backfills(context)
-    hinted = sum(hint(context, queue) for queue in QUEUES) + hint_deliveries(context)
+        feed_annotations(context)
+    hinted = sum(hint(context, queue) for queue in QUEUES)
+    hinted += hint_deliveries(context) + hint_annotations(context) + hint_deletions(context)
     if fired or hinted:
         log.info("turned", fired=fired, hinted=hinted)
     if fired >= context.settings.fire_batch:

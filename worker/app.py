@@ -10,7 +10,11 @@ from typing import Any
 import structlog
 from celery import Celery, Task, signals
 
-from core.deliveries import HINT
+from core.annotating import annotate
+from core.annotations import HINT as ANNOTATE
+from core.delete_jobs import HINT as JOB
+from core.deleting import carry_on
+from core.deliveries import HINT as DELIVER
 from core.errors import RunFailed, Unavailable
 from core.publisher import broker_app
 from core.settings import Settings
@@ -26,6 +30,9 @@ def make_app(settings: Settings) -> Celery:
     """The worker's app on the settings' broker."""
     forgive()
     app = broker_app(settings.redis_url or "redis://localhost:6379/0")
+    # A hint that is lost with its worker is sent again in seconds, by its row. kombu's own record of what was
+    # delivered would do so in an hour, and costs two transactions for every hint.
+    app.conf.broker_transport_options = {**app.conf.broker_transport_options, "ack_emulation": False}
     app.conf.update(
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
@@ -43,9 +50,17 @@ def make_app(settings: Settings) -> Celery:
     def tell(delivery_id: Any) -> str:
         return _deliver(settings, delivery_id)
 
+    def look(message_id: Any) -> str:
+        return _annotate(settings, message_id)
+
+    def delete(job_id: Any) -> str:
+        return _delete(settings, job_id)
+
     for action in Action:
         app.task(bind=True, name=f"crontalk.{action}", throws=(RunFailed,))(work)
-    app.task(name=f"crontalk.{HINT}")(tell)
+    app.task(name=f"crontalk.{DELIVER}")(tell)
+    app.task(name=f"crontalk.{ANNOTATE}")(look)
+    app.task(name=f"crontalk.{JOB}")(delete)
     return app
 
 
@@ -88,6 +103,35 @@ def _deliver(settings: Settings, delivery_id: Any) -> str:
         return "unavailable"
     except Exception as error:  # noqa: BLE001 (the lease runs out and it is sent again)
         log.error("delivery_broke", delivery=str(asked), error=type(error).__name__)
+        return "broken"
+
+
+def _annotate(settings: Settings, message_id: Any) -> str:
+    """As `_deliver`: one word, and nothing is raised."""
+    asked = _id(message_id)
+    if asked is None:
+        return "ignored"
+    try:
+        return annotate(hands(settings).context, asked)
+    except Unavailable:
+        return "unavailable"
+    except Exception as error:  # noqa: BLE001 (the leases run out and the messages are claimed again)
+        log.error("delivery_broke", message=str(asked), error=type(error).__name__)
+        return "broken"
+
+
+def _delete(settings: Settings, job_id: Any) -> str:
+    """As `_deliver`: one word, and nothing is raised."""
+    asked = _id(job_id)
+    if asked is None:
+        return "ignored"
+    mine = hands(settings)
+    try:
+        return carry_on(mine.context, asked, mine.stopping)
+    except Unavailable:
+        return "unavailable"
+    except Exception as error:  # noqa: BLE001 (the lease runs out and the job is claimed again)
+        log.error("delivery_broke", job=str(asked), error=type(error).__name__)
         return "broken"
 
 

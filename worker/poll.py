@@ -19,6 +19,9 @@ from dataclasses import dataclass
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from core.annotating import annotate
+from core.annotations import unannotated
+from core.deleting import carry_on, undeleted
 from core.deliveries import unsent
 from core.errors import RunFailed, Unavailable
 from core.turns import carry_out
@@ -38,10 +41,12 @@ def run(hands: Hands, stop: threading.Event, *, slots: int = SLOTS) -> None:
     name = f"poll-{os.getpid()}@{socket.gethostname()}"
     log.info("poll_started", slots=slots)
     hands.senders = SENDERS
-    pool = ThreadPoolExecutor(slots + SENDERS, thread_name_prefix="poll")
+    pool = ThreadPoolExecutor(slots + SENDERS + 2, thread_name_prefix="poll")
     busy: dict[uuid.UUID, _Served] = {}
     sending: dict[uuid.UUID, Future[str]] = {}
     suspect: subprocess.Popen[bytes] | None = None
+    looking: Future[str] | None = None
+    deleting: Future[str] | None = None
     while not stop.is_set():
         busy = {run_id: served for run_id, served in busy.items() if not served.future.done()}
         try:
@@ -52,6 +57,10 @@ def run(hands: Hands, stop: threading.Event, *, slots: int = SLOTS) -> None:
             sending = {one: future for one, future in sending.items() if not future.done()}
             for delivery_id in _untold(hands, sending):
                 sending[delivery_id] = pool.submit(_tell, hands, delivery_id)
+            if looking is None or looking.done():
+                looking = _unlooked(hands, pool)
+            if deleting is None or deleting.done():
+                deleting = _undeleted(hands, pool)
         except (Unavailable, SQLAlchemyError) as error:
             log.warning("poll_failed", error=type(error).__name__)
         stop.wait(min(1.0, hands.context.settings.poll_after.total_seconds() / 2))
@@ -96,6 +105,38 @@ def _untold(hands: Hands, sending: Mapping[uuid.UUID, Future[str]]) -> list[uuid
         return []
     found = unsent(hands.context, hands.context.settings.poll_after, SENDERS + len(sending))
     return [one for one in found if one not in sending][:free]
+
+
+def _unlooked(hands: Hands, pool: ThreadPoolExecutor) -> Future[str] | None:
+    """The messages of one account that nobody has annotated for long enough, one batch at a time."""
+    found = unannotated(hands.context, hands.context.settings.poll_after, 1)
+    return pool.submit(_annotate, hands, found[0]) if found else None
+
+
+def _annotate(hands: Hands, message_id: uuid.UUID) -> str:
+    try:
+        return annotate(hands.context, message_id)
+    except Unavailable:
+        return "unavailable"
+    except Exception as error:  # noqa: BLE001 (the leases run out and the messages are claimed again)
+        log.error("delivery_broke", message=str(message_id), error=type(error).__name__)
+        return "broken"
+
+
+def _undeleted(hands: Hands, pool: ThreadPoolExecutor) -> Future[str] | None:
+    """The deletion that nobody has carried on for longest, one slice at a time."""
+    found = undeleted(hands.context, hands.context.settings.poll_after, 1)
+    return pool.submit(_delete, hands, found[0]) if found else None
+
+
+def _delete(hands: Hands, job_id: uuid.UUID) -> str:
+    try:
+        return carry_on(hands.context, job_id, hands.stopping)
+    except Unavailable:
+        return "unavailable"
+    except Exception as error:  # noqa: BLE001 (the lease runs out and the job is claimed again)
+        log.error("delivery_broke", job=str(job_id), error=type(error).__name__)
+        return "broken"
 
 
 def _tell(hands: Hands, delivery_id: uuid.UUID) -> str:

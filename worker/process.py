@@ -12,6 +12,7 @@ import structlog
 
 from core.context import Context, make_context
 from core.delivering import deliver
+from core.privacy.detect import warm
 from core.settings import Settings
 from core.work import Leases
 
@@ -84,6 +85,7 @@ def hands(settings: Settings) -> Hands:
     with _lock:
         mine = _hands.get(os.getpid())
         if mine is None:
+            warm()
             mine = _hands[os.getpid()] = make_hands(settings, "worker")
         return mine
 

@@ -12,11 +12,14 @@ from api.chatbotkit import (
     contacts,
     conversations,
     datasets,
+    erasures,
     events,
     executions,
     files,
+    jobs,
     messages,
     platform,
+    privacy,
     runs,
     sessions,
     skillsets,
@@ -36,6 +39,8 @@ NOUNS = (
     task_events,
     executions,
     backfills,
+    jobs,
+    privacy,
     subscriptions,
     runs,
     stateless,
@@ -53,6 +58,7 @@ NOUNS = (
     files,
     datasets,
     skillsets,
+    erasures,
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -36,7 +36,7 @@ from api.chatbotkit.shapes_turns import (
     StatelessDispatchRequest,
 )
 from api.chatbotkit.stateless import stateless_request
-from api.chatbotkit.turns import BEAT, HEARTBEAT, PARTIAL, text_of, turn_request, while_signed_in
+from api.chatbotkit.turns import BEAT, HEARTBEAT, Told, asked_of, turn_request, while_signed_in
 from api.live import Ears, ears_of, heard
 from api.once import Replay, Route
 from core import talking
@@ -45,6 +45,7 @@ from core.blobs import TooLarge
 from core.context import Context
 from core.errors import InvalidInput, Unavailable
 from core.live import BEGIN, KEPT
+from core.sight import Sight, sight_of
 from core.talking import checked_channel
 from core.turn_results import TurnResult, result_of
 from models import Run
@@ -87,7 +88,8 @@ def dispatch(
 ) -> JSONResponse:
     """Completes in the background; every event is published on a channel, which names the turn."""
     wanted = turn_request(request, caller, body)
-    _, channel = talking.dispatch(session, conversationId, text_of(body), wanted, body.channelId)
+    text, entities = asked_of(body)
+    _, channel = talking.dispatch(session, conversationId, text, wanted, body.channelId, entities=entities)
     return answer({"channelId": channel})
 
 
@@ -126,7 +128,9 @@ async def subscribe(
         raise InvalidInput(f"historyLength: must be from 0 to {MOST_HISTORY}")
     heard_of = _Heard(context_of(request), ears_of(request), caller, name)
     run, _ = await run_in_threadpool(heard_of.turn)
-    history = KEPT if run is not None and not history else history
+    if run is not None:
+        await run_in_threadpool(heard_of.see, run)
+        history = history or KEPT
     if form_of(request) == JSON:
         return JSONResponse({"items": await heard_of.past(history), "cursor": ""})
     lines = while_signed_in(heard_of.lines(history), context_of(request), credentials)
@@ -141,7 +145,7 @@ class _Heard:
         self._ears = ears
         self._account = caller.account_id
         self._channel = channel
-        self._epochs: set[int] = set()
+        self._told = Told(Sight())
         self._ended = False
         self._over = False
 
@@ -150,12 +154,20 @@ class _Heard:
         with self._context.transaction(self._account) as session:
             mine = (Run.account_id == self._account, Run.channel == self._channel)
             run = session.scalars(select(Run).where(*mine)).one_or_none()
-            return run, result_of(session, run.id) if run else None
+            if run is None:
+                return None, None
+            result = result_of(session, run.id)
+            return run, result and result.restored(session)
+
+    def see(self, run: Run) -> None:
+        """Whoever knows the channel of a turn is taken for its caller."""
+        with self._context.transaction(self._account) as session:
+            self._told = Told(sight_of(session, run.id))
 
     async def past(self, history: int) -> list[dict[str, Any]]:
         """What was said so far, oldest first."""
         words = await self._ears.latest(self._account, self._channel, history)
-        return [{"type": "message", "data": word["data"]} for _, word in words]
+        return [json.loads(line) for _, word in words for line in self._lines(word)]
 
     async def lines(self, history: int) -> AsyncIterator[bytes]:
         beat = looked = time.monotonic()
@@ -165,8 +177,7 @@ class _Heard:
             words = words if history else []
             while True:
                 for place, word in words:  # noqa: B007 (where the next look begins)
-                    line = self._line(word)
-                    if line:
+                    for line in self._lines(word):
                         beat = time.monotonic()
                         yield line
                 if not words and not self._ended and time.monotonic() - looked >= LOOK:
@@ -180,15 +191,14 @@ class _Heard:
                     await heard(event, LOOK)
                 words = await self._ears.read(self._account, self._channel, place)
 
-    def _line(self, word: dict[str, Any]) -> bytes | None:
+    def _lines(self, word: dict[str, Any]) -> Iterator[bytes]:
         """What was published, as it was; of a turn without what a later attempt says all over again."""
-        said, epoch = word["data"], word.get("epoch")
-        if epoch is not None:
-            self._epochs.add(epoch)
-            self._ended = self._ended or said["type"] in ENDS
-            if epoch != min(self._epochs) and said["type"] in PARTIAL:
-                return None
-        return event_line("message", said)
+        if "epoch" not in word:
+            yield event_line("message", word["data"])
+            return
+        self._ended = self._ended or word["data"]["type"] in ENDS
+        for kind, data in self._told.events(word):
+            yield event_line("message", {"type": kind, "data": data})
 
     async def _missed(self) -> AsyncIterator[bytes]:
         """The end of a turn whose worker could tell nobody, once two looks have seen it: it may be late."""

@@ -9,13 +9,12 @@ from fastapi.responses import JSONResponse, Response
 
 from api.auth import Tenant
 from api.chatbotkit.answers import CSV, also_answers, answer, returns
-from api.chatbotkit.lists import ListPart, as_export, as_list, each, listed, pages
+from api.chatbotkit.lists import ListPart, as_export, as_list, each, listed, pages, shown_to
 from api.chatbotkit.shapes import ConversationAnswer, Identified, Instance, TaskAnswer
 from api.chatbotkit.shapes_objects import ContactAnswer, ContactRequest, RatingAnswer
 from api.chatbotkit.tasks import task_documents
 from api.once import Route
 from core import contacts
-from core.documents import conversation_document
 from core.documents_objects import contact_document, rating_document
 from core.ratings import list_ratings
 from core.tasks import list_tasks
@@ -85,7 +84,7 @@ def delete_contact(session: Tenant, contactId: str) -> JSONResponse:
 def list_contact_conversations(contactId: str, part: ListPart) -> Response:
     """The conversations with the contact, newest first."""
     fetch = partial(contacts.list_conversations_of, contact_id=contactId)
-    return listed(part, fetch, each(conversation_document))
+    return listed(part, fetch, shown_to(part.caller))
 
 
 @router.get("/{contactId}/task/list", responses=pages(TaskAnswer))

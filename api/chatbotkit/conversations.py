@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any
 
@@ -9,9 +10,9 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.orm import Session
 
-from api.auth import Tenant
+from api.auth import CallerPart, Tenant
 from api.chatbotkit.answers import CSV, answer, replays, returns
-from api.chatbotkit.lists import ListPart, alternatives, as_export, as_list, each, listed, pages
+from api.chatbotkit.lists import Listing, ListPart, alternatives, as_export, as_list, listed, pages, shown_to
 from api.chatbotkit.shapes import ConversationAnswer, Identified
 from api.chatbotkit.shapes_conversations import (
     ContactShape,
@@ -24,7 +25,6 @@ from api.chatbotkit.shapes_conversations import (
 )
 from api.once import Replay, Route
 from core import conversations
-from core.documents import conversation_document
 from core.drafts import draft_document, drafts_of
 from core.ratings import downvote_value, rate, upvote_value
 from core.schedule import read_instant
@@ -99,24 +99,30 @@ def create_conversation(session: Tenant, body: ConversationRequest) -> JSONRespo
     return answer({"id": str(made.id), **echo})
 
 
+def _listed(part: Listing, filters: Mapping[str, Any]) -> Response:
+    fetch = partial(conversations.list_conversations, **filters)
+    return listed(part, fetch, shown_to(part.caller), in_transaction=filters["search"] is not None)
+
+
 @router.get("/list", responses=pages(ConversationAnswer))
 @as_list
 def list_conversations(part: ListPart, filters: Filters) -> Response:
     """The account's conversations, newest first."""
-    return listed(part, partial(conversations.list_conversations, **filters), each(conversation_document))
+    return _listed(part, filters)
 
 
 @router.get("/export", responses=pages(ConversationAnswer, CSV))
 @as_export
 def export_conversations(part: ListPart, filters: Filters) -> Response:
     """The same as a table or a stream."""
-    return listed(part, partial(conversations.list_conversations, **filters), each(conversation_document))
+    return _listed(part, filters)
 
 
 @router.get("/{conversationId}/fetch", responses=returns(ConversationAnswer))
-def fetch_conversation(session: Tenant, conversationId: str) -> JSONResponse:
+def fetch_conversation(session: Tenant, caller: CallerPart, conversationId: str) -> JSONResponse:
     """A conversation, without its messages."""
-    return answer(conversation_document(conversations.get_conversation(session, conversationId)))
+    (document,) = shown_to(caller)(session, [conversations.get_conversation(session, conversationId)])
+    return answer(document)
 
 
 @router.post("/{conversationId}/update", responses=returns(Identified))

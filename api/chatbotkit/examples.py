@@ -18,6 +18,16 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "trigger_task": {"prompt": "Remind the team that the stand-up is in the garden today."},
     "pause_task": {"until": "2030-01-07T08:00:00Z"},
     "create_backfill": {"from": "2020-01-01", "until": "2020-01-02", "atOnce": 2, "dryRun": True},
+    "create_job": {"kind": "annotate", "all": True},
+    "preview_job": {"what": "messages", "filter": {"before": "2020-01-01T00:00:00Z"}, "rate": "200/s"},
+    "confirm_job": {"confirmation": "3f0c8a52-7d1e-4b0a-9c55-0e6f4f1f2a77"},
+    "update_policy": {"policy": {"preset": "recommended", "operators": {"email": "tokenise"}}},
+    "update_bot_policy": {"policy": {"preset": "strict", "direction": "inbound"}},
+    "update_conversation_policy": {"policy": {"preset": "tokenise"}},
+    "preview_privacy": {
+        "text": "Write to grace@example.com or call +49 30 901820.",
+        "policy": {"preset": "recommended"},
+    },
     "create_subscription": {
         "kind": "webhook",
         "target": "https://hooks.example.com/crontalk",

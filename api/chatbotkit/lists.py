@@ -1,7 +1,7 @@
 """Lists as the dialect wants them: take, cursor, order and meta, as a page or as a stream (section 1.6).
 
 A list is asked for in one of its forms. JSON is one page; JSON lines and CSV are the whole list, which the
-server walks page by page, each in a transaction of its own.
+server walks page by page, each read for itself.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ from api.chatbotkit.shapes import Page
 from api.errors import UNFORESEEN, answer_to
 from core.accounts import Caller
 from core.context import Context
-from core.documents import Document
+from core.documents import Document, conversation_document
 from core.errors import CrontalkError, InvalidInput
 from core.rows import MetaFilter
+from core.sight import SCOPE, see_conversations
+from models import Conversation
 
 log = structlog.get_logger()
 
@@ -135,18 +137,43 @@ def each(document: Callable[[Row], Document]) -> Show[Row]:
     return lambda _session, rows: [document(row) for row in rows]
 
 
-def listed(wanted: Listing, fetch: Fetch[Row], show: Show[Row], *, ascending: bool = False) -> Response:
+def shown_to(caller: Caller) -> Show[Conversation]:
+    """Shows conversations: to whoever has the scope pii:read with the values behind their tokens."""
+
+    def show(session: Session, rows: Sequence[Conversation]) -> list[Document]:
+        if SCOPE in caller.scopes:
+            see_conversations(session, rows)
+        return [conversation_document(row) for row in rows]
+
+    return show
+
+
+def listed(
+    wanted: Listing,
+    fetch: Fetch[Row],
+    show: Show[Row],
+    *,
+    ascending: bool = False,
+    in_transaction: bool = False,
+) -> Response:
     """Answers a list in the form that is asked for.
 
     `fetch(session, take=…, before=…, ascending=…)` reads a page, with `meta=…` when that is filtered by;
     the id of its last document is where the next one begins. The first page is read before anything is
-    answered, so what is wrong with the request is an error like any other.
+    answered, so what is wrong with the request is an error like any other. A page's statements are their own
+    transactions unless they need one in common, such as a search for its time-out.
     """
     window = wanted.window(ascending=ascending)
-    first = _page(wanted, fetch, show, window)
+    begin = wanted.context.transaction if in_transaction else wanted.context.reading
+
+    def read(window: Mapping[str, Any]) -> list[Document]:
+        with begin(wanted.caller.account_id, actor=wanted.caller.name) as session:
+            return show(session, fetch(session, **window))
+
+    first = read(window)
     if wanted.form == JSON:
         return JSONResponse(page_of(first))
-    pages = _pages(wanted, fetch, show, window, first)
+    pages = _pages(wanted, read, window, first)
     written = _as_csv(pages) if wanted.form == CSV else _as_lines(pages)
     return StreamingResponse(written, media_type=wanted.form)
 
@@ -160,13 +187,11 @@ as_list = answers_in(JSONL)
 as_export = answers_in(JSONL, CSV)
 
 
-def _page(wanted: Listing, fetch: Fetch[Row], show: Show[Row], window: Mapping[str, Any]) -> list[Document]:
-    with wanted.context.transaction(wanted.caller.account_id) as session:
-        return show(session, fetch(session, **window))
-
-
 def _pages(
-    wanted: Listing, fetch: Fetch[Row], show: Show[Row], window: dict[str, Any], page: list[Document]
+    wanted: Listing,
+    read: Callable[[Mapping[str, Any]], list[Document]],
+    window: dict[str, Any],
+    page: list[Document],
 ) -> Iterator[list[Document]]:
     left = math.inf if wanted.take is None else wanted.take
     while page:
@@ -175,7 +200,7 @@ def _pages(
         if left <= 0 or len(page) < window["take"]:
             return
         window = window | {"take": int(min(left, MOST)), "before": uuid.UUID(page[-1]["id"])}
-        page = _page(wanted, fetch, show, window)
+        page = read(window)
 
 
 def _as_lines(pages: Iterator[list[Document]]) -> Iterator[bytes]:

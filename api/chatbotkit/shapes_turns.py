@@ -136,6 +136,9 @@ class StatelessRequest(ReceiveRequest):
     backstory: Text = None
     model: StrictStr | dict[str, Any] | None = None
     contactId: StrictStr | ContactShape | None = None
+    privacy: StrictBool | None = Field(
+        default=None, description="The model sees tokens in place of personal data; its answer is restored."
+    )
     attachments: list[dict[str, Any]] | None = None
 
 

@@ -44,9 +44,13 @@ from core.context import Context
 from core.conversations import MOST_AT_CREATION
 from core.drafts import draft_document, drafts_of
 from core.errors import CrontalkError, LimitReached
+from core.keys import KeyUnusable
 from core.notes import MemoryNotes
 from core.outcomes import Answer, Failure, Postponed
+from core.privacy.restoring import Restorer
 from core.rows import own
+from core.shield import stateless_shield
+from core.sight import Sight
 from core.turn_requests import TurnRequest
 from core.turn_results import cut, failed, stateless_events
 from models import Contact, ErrorClass, new_id
@@ -97,15 +101,30 @@ class Asked:
     """A turn under way in a thread, and its events as they come."""
 
     loop: asyncio.AbstractEventLoop
+    sight: Sight = field(default_factory=Sight)
     events: asyncio.Queue[tuple[str, dict[str, Any]]] = field(default_factory=asyncio.Queue)
     gone: threading.Event = field(default_factory=threading.Event)
+    _restorer: Restorer | None = None
 
     def tell(self, kind: str, data: dict[str, Any]) -> None:
-        with suppress(RuntimeError):  # the loop has ended, and with it whoever listened
-            self.loop.call_soon_threadsafe(self.events.put_nowait, (kind, data))
+        """Tells the caller, who may see the values behind the tokens of the turn."""
+        if self._restorer is not None:
+            self._say(self._restorer.finish())
+            self._restorer = None
+        self._put(kind, self.sight.tree(data))
 
     def token(self, text: str) -> None:
-        self.tell("token", {"token": text})
+        if self._restorer is None:
+            self._restorer = self.sight.restorer()
+        self._say(self._restorer.feed(text))
+
+    def _say(self, text: str) -> None:
+        if text:
+            self._put("token", {"token": text})
+
+    def _put(self, kind: str, data: dict[str, Any]) -> None:
+        with suppress(RuntimeError):  # the loop has ended, and with it whoever listened
+            self.loop.call_soon_threadsafe(self.events.put_nowait, (kind, data))
 
     def wanted(self) -> None:
         if self.gone.is_set():
@@ -138,8 +157,7 @@ def stateless_request(request: Request, caller: Caller, body: StatelessRequest) 
     drafts = drafts_of(items, least=1, most=MOST_AT_CREATION, activities=True)
     with context_of(request).transaction(caller.account_id) as session:
         bot = find_bot(session, body.botId) if body.botId or not _configured(body) else None
-        if isinstance(body.contactId, str):
-            own(session, Contact, body.contactId)
+        contact = str(own(session, Contact, body.contactId).id) if isinstance(body.contactId, str) else None
         backstory, model = (bot.backstory, bot.model) if bot else (None, None)
     model = model_string(body.model) or model
     return turn_request(
@@ -149,6 +167,9 @@ def stateless_request(request: Request, caller: Caller, body: StatelessRequest) 
         messages=tuple(draft_document(draft) for draft in drafts),
         backstory=backstory if body.backstory is None else body.backstory,
         model=model,
+        privacy=bool(body.privacy),
+        bot_id=str(bot.id) if bot else None,
+        contact_id=contact,
     )
 
 
@@ -159,11 +180,16 @@ def _configured(body: StatelessRequest) -> bool:
 def _carry_out(context: Context, caller: Caller, wanted: TurnRequest, asked: Asked) -> None:
     """The turn, in its thread: every end of it is an event."""
     deadline = Deadline.after(context.settings.turn_time)
-    talk = stateless_talk(new_id(), caller.account_id, wanted, deadline)
     notes = MemoryNotes(context, caller.account_id, asked.wanted)
     answer: Answer | None = None
     ends: list[tuple[str, dict[str, Any]]]
     try:
+        turn_id = new_id()
+        with context.transaction(caller.account_id) as session:
+            notes.shield = stateless_shield(session, caller.account_id, turn_id, wanted)
+        talk = stateless_talk(turn_id, caller.account_id, wanted, deadline, notes.shield)
+        if notes.shield is not None:
+            asked.sight = Sight(notes.shield.vault.key(), notes.shield.vault.minted)
         answer = converse(context, talk, notes, asked)
         ends = list(stateless_events(answer, notes.tokens(answer)))
     except Failure as failure:
@@ -175,6 +201,8 @@ def _carry_out(context: Context, caller: Caller, wanted: TurnRequest, asked: Ask
         ends = [("error", failed(ErrorClass.PROVIDER_ERROR))]
     except Gone:
         ends = []
+    except KeyUnusable:
+        ends = [("error", failed(ErrorClass.MISCONFIGURED))]
     except Exception as error:  # noqa: BLE001 (the thread's last line of defence)
         log.error("stateless_turn_broke", error=type(error).__name__)
         ends = [("error", failed(ErrorClass.INTERNAL_ERROR))]

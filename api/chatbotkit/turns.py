@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,11 +47,15 @@ from api.once import TOLD_AGAIN, Replay, Route
 from core import talking
 from core.accounts import Caller
 from core.context import Context
-from core.entities import Entity, entity_documents, read_entities
+from core.entities import Entity, read_entities
 from core.errors import CrontalkError, InvalidInput, NotAuthorized
 from core.idempotency import WriteKey, begin, finish
 from core.live import BEGIN
+from core.messages import looked_at
+from core.privacy.restoring import Restorer
 from core.schedule.zones import find_zone
+from core.sight import Sight, sight_of
+from core.telling import VAULT
 from core.turn_requests import ALL, END, TurnRequest
 from core.turn_results import TurnResult, result_of
 from models import Run
@@ -59,6 +63,7 @@ from models import Run
 router = APIRouter(prefix="/conversation", tags=["conversation"], route_class=Route)
 
 LOOK = 0.5  # seconds between two looks at a run's row, whatever is heard of it
+FIRST_LOOK = 0.1  # seconds to the first one of a turn that began just now
 BEAT = 15.0  # seconds of silence after which a stream shows that it lives
 HEARTBEAT = b" "  # tolerated by both SDKs; a line of its own is not
 STATUS = {code: status for status, code in CODES.items()}
@@ -76,13 +81,15 @@ class Waiting:
     account: uuid.UUID
     run: uuid.UUID
     until: float  # on the monotonic clock
+    sight: Sight
 
     async def result(self) -> TurnResult | None:
         return await run_in_threadpool(self._read)
 
     def _read(self) -> TurnResult | None:
-        with self.context.transaction(self.account) as session:
-            return result_of(session, self.run)
+        with self.context.reading(self.account) as session:
+            result = result_of(session, self.run)
+            return result if result is None else result.restored(session)
 
 
 def _known(body: SendRequest | CompleteRequest) -> tuple[str, tuple[Entity, ...]]:
@@ -94,9 +101,9 @@ def _known(body: SendRequest | CompleteRequest) -> tuple[str, tuple[Entity, ...]
 
 
 def _sent_again(session: Session, replay: Replay) -> dict[str, Any]:
-    del session
     text, entities = _known(SendRequest.model_validate(replay.body))
-    return {"id": replay.result["id"], "entities": entity_documents(entities, text)}
+    (said,) = looked_at(session, replay.path["conversationId"], [(text, entities)])
+    return {"id": replay.result["id"], "entities": said.documents(text)}
 
 
 @router.post("/{conversationId}/send", responses=returns(StoredMessage, JSONL))
@@ -106,8 +113,8 @@ def _sent_again(session: Session, replay: Replay) -> dict[str, Any]:
 def send(request: Request, session: Tenant, conversationId: str, body: SendRequest) -> Response:
     """Stores a message of the user's; nobody answers."""
     text, entities = _known(body)
-    message = talking.send(session, conversationId, text)
-    document = {"id": str(message.id), "entities": entity_documents(entities, text)}
+    written = talking.send(session, conversationId, text, entities)
+    document = {"id": str(written.message.id), "entities": written.said.documents(text)}
     return in_form(form_of(request), document)
 
 
@@ -136,13 +143,12 @@ async def complete(
     request: Request, caller: CallerPart, key: WriteKeyPart, conversationId: str, body: CompleteRequest
 ) -> Response:
     """Stores a message and asks for the answer; without text it goes on. 409 while a turn is under way."""
-    wanted, text = turn_request(request, caller, body), text_of(body)
-    return await _turn(
-        request,
-        caller,
-        key,
-        lambda session, listened: talking.complete(session, conversationId, text, wanted, listened=listened),
-    )
+    wanted, (text, entities) = turn_request(request, caller, body), asked_of(body)
+
+    def ask(session: Session, listened: str) -> Run:
+        return talking.complete(session, conversationId, text, wanted, entities=entities, listened=listened)
+
+    return await _turn(request, caller, key, ask)
 
 
 @router.post("/{conversationId}/compact", responses=returns(TurnAnswer))
@@ -158,7 +164,7 @@ async def compact(request: Request, caller: CallerPart, key: WriteKeyPart, conve
     if begun.run is None:
         done = {"id": conversationId, "text": "", "usage": {"token": 0}, "end": {"reason": "stop"}}
         return JSONResponse(done, headers=begun.headers)
-    return await _waited(_waiting(request, caller, begun.run), begun.headers)
+    return await _waited(_waiting(request, caller, begun), begun.headers)
 
 
 def said(text: str) -> str:
@@ -173,14 +179,15 @@ def said(text: str) -> str:
     return text.strip()
 
 
-def text_of(body: CompleteRequest) -> str | None:
+def asked_of(body: CompleteRequest) -> tuple[str | None, tuple[Entity, ...]]:
+    """What is asked, and the spans the caller knows of; no text goes on with what is stored."""
     if body.text is not None:
-        return _known(body)[0]
+        return _known(body)
     if not body.messages:
-        return None
+        return None, ()
     for message in reversed(body.messages):
         if isinstance(message, dict) and message.get("type") == "user":
-            return said(str(message.get("text") or ""))
+            return said(str(message.get("text") or "")), ()
     raise InvalidInput("text: is missing; a turn of messages alone has the address /conversation/complete")
 
 
@@ -218,8 +225,7 @@ async def _turn(request: Request, caller: Caller, key: WriteKey | None, ask: Ask
     form = form_of(request)
     listened = END if form == JSON else ALL
     begun = await run_in_threadpool(_begun, context_of(request), caller, key, ask, listened)
-    assert begun.run is not None  # noqa: S101 (only compact may have nothing to do)
-    waiting = _waiting(request, caller, begun.run)
+    waiting = _waiting(request, caller, begun)
     if form == JSON:
         return await _waited(waiting, begun.headers)
     write = event_line if form == JSONL else server_event
@@ -232,28 +238,39 @@ class _Begun:
 
     run: uuid.UUID | None
     headers: dict[str, str]
+    sight: Sight
 
 
 def _begun(context: Context, caller: Caller, key: WriteKey | None, ask: Ask, listened: str) -> _Begun:
     with context.transaction(caller.account_id) as session:
         earlier = begin(session, key) if key else None
         if earlier is not None:
-            return _Begun(uuid.UUID(earlier["runId"]) if "runId" in earlier else None, TOLD_AGAIN)
+            told = uuid.UUID(earlier["runId"]) if "runId" in earlier else None
+            return _Begun(told, TOLD_AGAIN, _sight(session, told, listened))
         run = ask(session, listened)
         if key:
             finish(session, key, {"runId": str(run.id)} if run else {"done": True})
-        return _Begun(run.id if run else None, {})
+        begun = run.id if run else None
+        return _Begun(begun, {}, _sight(session, begun, listened))
 
 
-def _waiting(request: Request, caller: Caller, run: uuid.UUID) -> Waiting:
+def _sight(session: Session, run: uuid.UUID | None, listened: str) -> Sight:
+    """What its caller may see while it is told."""
+    return sight_of(session, run) if run is not None and listened == ALL else Sight()
+
+
+def _waiting(request: Request, caller: Caller, begun: _Begun) -> Waiting:
+    assert begun.run is not None  # noqa: S101 (only compact may have nothing to do)
     context = context_of(request)
     until = time.monotonic() + context.settings.turn_time.total_seconds() + 5
-    return Waiting(context, ears_of(request), caller.account_id, run, until)
+    return Waiting(context, ears_of(request), caller.account_id, begun.run, until, begun.sight)
 
 
 async def _waited(waiting: Waiting, headers: dict[str, str]) -> Response:
     """The turn's result; an error when it failed, or goes on for longer than anybody waits."""
     with waiting.ears.listening(waiting.account, str(waiting.run)) as event:
+        if not headers:  # it began just now: no model answers at once
+            await heard(event, FIRST_LOOK)
         while (result := await waiting.result()) is None:
             if time.monotonic() >= waiting.until:
                 return error_answer(408, LATE["message"], LATE["code"])
@@ -269,22 +286,22 @@ async def streamed(waiting: Waiting, write: Callable[[str, Any], bytes]) -> Asyn
 
     Tokens of a second attempt are left out: the answer begins anew, and only its end counts.
     """
-    place, epochs, beat, looked = BEGIN, set[int](), time.monotonic(), 0.0
+    place, beat, looked = BEGIN, time.monotonic(), 0.0
+    told = Told(waiting.sight)
     with waiting.ears.listening(waiting.account, str(waiting.run)) as event:
         while True:
             words = await waiting.ears.read(waiting.account, str(waiting.run), place)
             for place, word in words:  # noqa: B007 (the last place is where the next look begins)
-                line = shown(word, epochs, write)
-                if line:
+                for kind, data in told.events(word):
                     beat = time.monotonic()
-                    yield line
+                    yield write(kind, data)
             if not words or time.monotonic() - looked >= LOOK:
                 looked = time.monotonic()
                 result = await waiting.result()
                 if result is not None and not await waiting.ears.read(
                     waiting.account, str(waiting.run), place, 1
                 ):
-                    for kind, data in result.events():
+                    for kind, data in (*told.rest(), *result.events()):
                         yield write(kind, data)
                     return
             if time.monotonic() >= waiting.until:
@@ -318,12 +335,43 @@ async def while_signed_in(
 PARTIAL = frozenset({"token", "reasoningToken", "completeBegin", "completeEnd", "usage"})
 
 
-def shown(word: dict[str, Any], epochs: set[int], write: Callable[[str, Any], bytes]) -> bytes | None:
-    """A word of a turn as its event; None for what is not its own, or said before."""
-    event = word["data"]
-    if "epoch" not in word:
-        return None  # a caller's, published on the channel of the turn
-    epochs.add(word["epoch"])
-    if word["epoch"] != min(epochs) and event["type"] in PARTIAL:
-        return None
-    return write(event["type"], event["data"])
+class Told:
+    """The words of a turn as events, restored for whoever has the sight.
+
+    Nothing of a later attempt that an earlier one has said the like of, and nothing that a caller published
+    on the channel of the turn.
+    """
+
+    def __init__(self, sight: Sight) -> None:
+        self._sight = sight
+        self._epochs: set[int] = set()
+        self._restorer: Restorer | None = None
+
+    def events(self, word: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """A word's events."""
+        if "epoch" not in word:
+            return
+        kind, data = word["data"]["type"], word["data"]["data"]
+        if kind == VAULT:
+            self._sight.unlock(data)
+            return
+        self._epochs.add(word["epoch"])
+        if word["epoch"] != min(self._epochs) and kind in PARTIAL:
+            return
+        if kind == "token":
+            self._restorer = self._restorer or self._sight.restorer()
+            yield from _tokens(self._restorer.feed(data["token"]))
+            return
+        yield from self.rest()
+        yield kind, self._sight.tree(data)
+
+    def rest(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What was held back of the answer, since a token might have begun there."""
+        if self._restorer is not None:
+            yield from _tokens(self._restorer.finish())
+            self._restorer = None
+
+
+def _tokens(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    if text:
+        yield "token", {"token": text}

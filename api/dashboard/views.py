@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from models import Message, Run, RunStep, Task, TaskState
+from models import Message, PiiState, Run, RunStep, Task, TaskState
 
 TRIGGERS = {
     "schedule": "on schedule",
@@ -136,11 +136,13 @@ def step_view(step: RunStep, flower: str | None) -> StepView:
 
 
 def message_view(message: Message) -> MessageView:
+    """A message as it is stored; without words where nobody may see them before it was annotated."""
+    blocked = message.pii_state == PiiState.BLOCKED
     return MessageView(
         type=message.type,
         speaker=SPEAKERS.get(message.type, message.type.capitalize()),
-        name=message.name,
-        text=message.text,
+        name=None if blocked else message.name,
+        text="" if blocked else message.text,
         at=instant(message.created_at, None),
     )
 

@@ -43,7 +43,7 @@ def to_chat_messages(rows: Iterable[StoredMessage], *, tools: bool = False) -> t
     """
     said: list[ChatMessage] = []
     asked: list[ToolCall] = []
-    for row in filter(_is_seen, rows):
+    for row in filter(is_seen, rows):
         if row.type != _ACTIVITY:
             said.append(_chat_message(row))
         elif tools:
@@ -70,7 +70,7 @@ def _activity(row: StoredMessage, asked: list[ToolCall]) -> list[ChatMessage]:
     return [ChatMessage("assistant", "", (call,)), ChatMessage("tool", result, call_id=call.id)]
 
 
-def _is_seen(row: StoredMessage) -> bool:
+def is_seen(row: StoredMessage) -> bool:
     hidden = row.meta.get("hidden") or row.meta.get("archived")
     return not hidden and row.type not in _LEFT_OUT and bool(row.text.strip())
 

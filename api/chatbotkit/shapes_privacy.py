@@ -1,0 +1,185 @@
+"""Shapes of privacy and of jobs: our own, in the style of the dialect."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StrictBool, StrictStr, WithJsonSchema
+
+from api.chatbotkit.shapes import Answer, Identified, Milliseconds, Request, Text
+from api.chatbotkit.shapes_deletions import DeletionRequest
+from core.privacy.policy import Direction, Operator, Preset
+
+_BY_KIND = "By kind, such as EMAIL_ADDRESS or email; your own words are kinds as well."
+_WORDS = {"type": "array", "items": {"type": "string"}}
+POLICY = {
+    "type": "object",
+    "nullable": True,
+    "additionalProperties": False,
+    "description": "What is left out is as a broader policy says. Null: no own policy.",
+    "properties": {
+        "preset": {"type": "string", "enum": list(Preset)},
+        "operators": {
+            "type": "object",
+            "description": _BY_KIND,
+            "additionalProperties": {"type": "string", "enum": list(Operator)},
+        },
+        "thresholds": {
+            "type": "object",
+            "description": _BY_KIND,
+            "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1},
+        },
+        "allow": {**_WORDS, "description": "Values that are left alone."},
+        "deny": {**_WORDS, "description": "Words that are always taken."},
+        "regions": {**_WORDS, "description": "Countries whose national numbers are read first: DE."},
+        "direction": {"type": "string", "enum": list(Direction)},
+        "blockUntilAnnotated": {"type": "boolean"},
+        "model": {"type": "boolean", "description": "false: do not ask the operator's own model."},
+        "identities": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {name: {"type": "string"} for name in ("name", "email", "phone")},
+            },
+        },
+    },
+}
+# Checked by the verb, whose refusals repeat nothing of what was sent.
+PolicyShape = Annotated[Any, WithJsonSchema(POLICY)]
+
+
+class PolicyRequest(Request):
+    policy: PolicyShape = Field(description="The whole policy: it takes the place of the one before.")
+
+
+class EffectiveAnswer(Answer):
+    on: bool
+    preset: str
+    operators: dict[str, str] = Field(description="The kinds that are looked for, and what happens to them.")
+    otherwise: str = Field(description="What happens to kinds that are not named.")
+    direction: str
+    regions: list[str]
+    blockUntilAnnotated: bool
+    model: bool
+    thresholds: int = Field(description="How many; as what follows.")
+    allow: int
+    deny: int
+    identities: int
+
+
+class PolicyAnswer(Answer):
+    policy: dict[str, Any] | None = Field(default=None, description="The own one, as it was written.")
+    effective: EffectiveAnswer
+
+
+class PreviewRequest(Request):
+    text: StrictStr
+    policy: PolicyShape = Field(default=None, description="One to try out, on top of those that are stored.")
+    botId: Text = None
+    conversationId: Text = None
+    offsetUnit: Literal["utf16", "codepoint"] = "utf16"
+
+
+class PlaceAnswer(Answer):
+    begin: int
+    end: int
+    text: str
+
+
+class FoundAnswer(PlaceAnswer):
+    type: str
+    kind: str
+    operator: str
+    score: float
+    source: str = Field(description="structured, known, given, denied or model.")
+    replacement: PlaceAnswer
+
+
+class PreviewAnswer(Answer):
+    text: str = Field(description="As it would be stored; tokens are examples.")
+    entities: list[FoundAnswer]
+
+
+class JobRequest(DeletionRequest):
+    kind: Literal["annotate", "delete"]
+    conversationId: Text = Field(default=None, description="Of an annotation; as what follows.")
+    botId: Text = None
+    everything: StrictBool = Field(
+        default=False, alias="all", description="The whole account; without it name a conversation or a bot."
+    )
+    again: StrictBool = Field(default=False, description="Messages that are current as well.")
+    confirm: Text = Field(
+        default=None, description="Of a deletion: what a preview answered; with it, it begins at once."
+    )
+
+
+class JobMade(Identified):
+    requiresConfirmation: bool | None = Field(
+        default=None, description="Of a deletion: nothing is deleted before /job/{jobId}/confirm."
+    )
+    confirmation: str | None = None
+    count: int | None = Field(default=None, description="Of a deletion: how much it selects.")
+    conversations: int | None = Field(default=None, description="Of how many conversations that is.")
+
+
+class ConfirmRequest(Request):
+    confirmation: StrictStr
+
+
+class DeletionPreview(Answer):
+    """What a deletion would remove as things stand."""
+
+    what: Literal["messages", "conversations"]
+    count: int
+    conversations: int
+    oldest: int | None = Field(default=None, description="Epoch milliseconds; as newest.")
+    newest: int | None = None
+    sample: list[str] = Field(description="Up to ten ids.")
+    rate: str | None = Field(default=None, description="What it would keep; without one there is no limit.")
+    confirmation: str
+
+
+class ReceiptAnswer(Identified):
+    """What a deletion removed: never what it said."""
+
+    what: Literal["messages", "conversations"]
+    state: str
+    filter: dict[str, Any] = Field(description="Ids, types and times; of a source only that there was one.")
+    until: Milliseconds
+    messages: int = Field(description="All that have gone, summaries made from them among them.")
+    conversations: int
+    attachments: int
+    ids: int = Field(description="How many ids the receipts name.")
+    sha256: str = Field(description="Of those ids, 16 bytes each, in ascending order.")
+    verified: bool = Field(description="A last walk found nothing more.")
+    actor: str | None = None
+    createdAt: Milliseconds
+    finishedAt: Milliseconds
+
+
+class JobAnswer(Identified):
+    kind: str
+    state: str
+    errorClass: str | None = None
+    taskId: str | None = None
+    botId: str | None = None
+    conversationId: str | None = None
+    what: Literal["messages", "conversations"] | None = Field(
+        default=None, description="Of a deletion; as filter, rate and confirmation."
+    )
+    filter: dict[str, Any] | None = None
+    rate: str | None = Field(default=None, description="Its own; the account's holds as well.")
+    requiresConfirmation: bool | None = None
+    confirmation: str | None = None
+    total: int | None = Field(default=None, description="At most, until it has ended.")
+    done: int
+    skipped: int
+    failed: int
+    underWay: int
+    left: int
+    perSecond: float | None = None
+    leftSeconds: int | None = None
+    createdAt: Milliseconds
+    startedAt: Milliseconds | None = None
+    finishedAt: Milliseconds | None = None

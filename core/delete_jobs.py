@@ -1,0 +1,274 @@
+"""Bulk deletions: asked for, confirmed, watched and ended here; carried out by workers (core/deleting.py).
+
+What is deleted is fixed when it is asked for, and nothing is deleted before whoever asks has confirmed the
+filter and the count. A deletion that waits for that is paused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
+
+from core.backfills import Progress
+from core.buckets import forget_bucket
+from core.context import account_of, actor_of, publish_after_commit, settings_of
+from core.errors import Conflict, InvalidInput
+from core.publisher import Hint
+from core.quotas import bulk_rate_of
+from core.rates import Rate, parse_rate
+from core.rows import database_now, own
+from core.selection import Counted, Selection, count_selected, select_for_deletion
+from models import UNFINISHED, Job, JobKind, JobState
+
+QUEUE = "bulk"
+HINT = "job"
+MOST_UNFINISHED = 100
+
+SECONDS = text(
+    "SELECT id, extract(epoch FROM now() - started_at)::float8 AS seconds FROM jobs"
+    " WHERE id = ANY(CAST(:ids AS uuid[]))"
+)
+TAKE_HINT = text("UPDATE jobs SET hinted_at = now(), hints = hints + 1 WHERE id = :id RETURNING hints")
+GONE = text(
+    "SELECT COALESCE(sum(messages), 0)::bigint AS messages,"
+    " COALESCE(sum(conversations), 0)::bigint AS conversations,"
+    " COALESCE(sum(attachments), 0)::bigint AS attachments, COALESCE(sum(cardinality(target_ids)), 0)::bigint"
+    " AS ids FROM erasures WHERE job_id = :id AND account_id = :account"
+)
+DIGEST = text(
+    "SELECT encode(sha256(COALESCE(string_agg(uuid_send(t.id), ''::bytea ORDER BY t.id), ''::bytea)), 'hex')"
+    " FROM erasures e CROSS JOIN LATERAL unnest(e.target_ids) AS t (id)"
+    " WHERE e.job_id = :id AND e.account_id = :account"
+)
+PATIENCE = text("SET LOCAL statement_timeout = '60s'")  # a million ids are sorted
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a deletion would remove, and what confirms it."""
+
+    selection: Selection
+    counted: Counted
+    rate: Rate | None
+    confirmation: str
+
+
+@dataclass(frozen=True)
+class JobReceipt:
+    """What an ended deletion removed: filter, counts, and one digest of all ids; never what was said."""
+
+    job: Job
+    messages: int
+    conversations: int
+    attachments: int
+    ids: int
+    sha256: str
+
+
+def preview_deletion(
+    session: Session, what: str, wanted: Mapping[str, Any], rate: str | None = None
+) -> Preview:
+    """What a deletion would remove as things stand; removes nothing. See `create_delete_job`."""
+    pace = rate_for(session, rate)
+    selection = select_for_deletion(session, what, wanted)
+    counted = count_selected(session, selection, account_of(session))
+    return Preview(selection, counted, pace, _confirmation(session, selection, counted))
+
+
+def create_delete_job(
+    session: Session,
+    what: str,
+    wanted: Mapping[str, Any],
+    *,
+    rate: str | None = None,
+    confirm: str | None = None,
+) -> tuple[Job, Preview]:
+    """A deletion of what a filter selects now. It begins once confirmed: with what a preview said, or later.
+
+    `rate` (`200/s`, or off) holds beside the account's own, which holds for all its deletions together.
+
+    Raises:
+        InvalidInput: the filter, or a rate above the account's. NotFound, NotAuthorized: what is filtered by.
+        Conflict: the confirmation is of another filter or count; or too many are unfinished.
+
+    """
+    _refuse_a_crowd(session)
+    preview = preview_deletion(session, what, wanted, rate)
+    if confirm is not None:
+        _refuse_another(confirm, preview.confirmation)
+    params = {**preview.selection.params(), "actor": actor_of(session)}
+    own_rate = None if rate is None else parse_rate(rate)
+    if own_rate is not None:
+        params["rate"] = str(own_rate)
+    if confirm is None:
+        params["confirmation"] = preview.confirmation
+    job = Job(
+        account_id=account_of(session),
+        kind=JobKind.DELETE,
+        state=JobState.PENDING if confirm is not None else JobState.PAUSED,
+        total=preview.counted.count,
+        params=params,
+    )
+    session.add(job)
+    session.flush()
+    session.refresh(job)
+    if confirm is not None:
+        _wake(session, job)
+    return job, preview
+
+
+def confirm_delete_job(session: Session, job_id: uuid.UUID | str, confirmation: str) -> Job:
+    """Lets a deletion begin. A second time changes nothing.
+
+    Raises:
+        Conflict: it is no deletion, has ended, or the confirmation is of another filter or count.
+        NotFound, NotAuthorized.
+
+    """
+    job = own(session, Job, job_id, lock=True)
+    if job.kind != JobKind.DELETE:
+        raise Conflict("Only a deletion is confirmed.")
+    wanted = job.params.get("confirmation")
+    if wanted is None:
+        return job
+    _refuse_ended(job)
+    _refuse_another(confirmation, wanted)
+    job.params = {name: value for name, value in job.params.items() if name != "confirmation"}
+    job.state, job.run_at = JobState.PENDING, database_now(session)
+    session.flush()
+    _wake(session, job)
+    return job
+
+
+def pause_delete_job(session: Session, job: Job) -> None:
+    """Stops a locked deletion after the batch under way."""
+    _refuse_ended(job)
+    job.state = JobState.PAUSED
+    _take_away(job)
+    session.flush()
+
+
+def resume_delete_job(session: Session, job: Job) -> None:
+    """Goes on behind what has gone already."""
+    _refuse_ended(job)
+    if "confirmation" in job.params:
+        raise Conflict("The deletion has not been confirmed.")
+    if job.state == JobState.PAUSED:
+        job.state = JobState.PENDING if job.started_at is None else JobState.RUNNING
+        job.run_at = database_now(session)
+        session.flush()
+        _wake(session, job)
+
+
+def end_delete_job(
+    session: Session, job: Job, state: JobState | None = None, error_class: str | None = None
+) -> None:
+    """Ends a locked deletion; without a state it is completed. What is gone stays gone.
+
+    Of one that is completed, what others have deleted meanwhile counts as skipped.
+    """
+    if state is None:
+        job.total = max(job.total or 0, job.done)
+        job.skipped = job.total - job.done
+        state = JobState.COMPLETED
+    job.state, job.error_class, job.finished_at = state, error_class, database_now(session)
+    _take_away(job)
+    forget_bucket(session, job.account_id, bucket_of(job.id))
+    session.flush()
+
+
+def delete_progress_of(session: Session, jobs: Sequence[Job]) -> dict[uuid.UUID, Progress]:
+    """How far each of these deletions is: exact at any time."""
+    going = [job.id for job in jobs if job.finished_at is None]
+    since = {row.id: row.seconds for row in session.execute(SECONDS, {"ids": going})} if going else {}
+    return {job.id: Progress(job.done, job.failed, 0, since.get(job.id, _took(job))) for job in jobs}
+
+
+def receipt_of(session: Session, job_id: uuid.UUID | str) -> JobReceipt:
+    """What a deletion that has ended removed.
+
+    Raises:
+        Conflict: it is no deletion, or has not ended. NotFound, NotAuthorized.
+
+    """
+    job = own(session, Job, job_id)
+    if job.kind != JobKind.DELETE:
+        raise Conflict("Only a deletion has a receipt.")
+    if job.finished_at is None:
+        raise Conflict("The deletion has not ended.")
+    values = {"id": job.id, "account": job.account_id}
+    session.execute(PATIENCE)
+    row = session.execute(GONE, values).one()
+    digest = session.execute(DIGEST, values).scalar_one()
+    return JobReceipt(job, row.messages, row.conversations, row.attachments, row.ids, digest)
+
+
+def rate_for(session: Session, rate: str | None) -> Rate | None:
+    """The rate a deletion keeps: its own, else the account's; None is no limit.
+
+    Raises:
+        InvalidInput: no rate, or one above the account's.
+
+    """
+    most = bulk_rate_of(session, account_of(session), settings_of(session).rate_bulk)
+    try:
+        own_rate = None if rate is None else parse_rate(rate)
+    except ValueError as error:
+        raise InvalidInput(f"The rate {error}.") from None
+    if own_rate is None or most is None:
+        return own_rate or most
+    if own_rate.count * most.seconds > most.count * own_rate.seconds:
+        raise InvalidInput(f"The rate is above the account's, {most}.")
+    return own_rate
+
+
+def bucket_of(job_id: uuid.UUID) -> str:
+    """The kind of the bucket of a deletion that has a rate of its own."""
+    return f"job:{job_id}"
+
+
+def _wake(session: Session, job: Job) -> None:
+    number = session.execute(TAKE_HINT, {"id": job.id}).scalar_one()
+    publish_after_commit(session, Hint(job.id, HINT, QUEUE, number))
+
+
+def _take_away(job: Job) -> None:
+    """Whoever has it in hand finds out at the next batch."""
+    job.lease_until = None
+    job.epoch += 1
+
+
+def _took(job: Job) -> float | None:
+    took: datetime | None = job.finished_at
+    return (took - job.started_at).total_seconds() if took and job.started_at else None
+
+
+def _confirmation(session: Session, selection: Selection, counted: Counted) -> str:
+    """A digest of the account, the filter and the count, in the form of an id."""
+    said = [str(account_of(session)), selection.what, dict(selection.filter), counted.count]
+    words = json.dumps(said, sort_keys=True, separators=(",", ":"))
+    return str(uuid.UUID(bytes=hashlib.sha256(words.encode()).digest()[:16]))
+
+
+def _refuse_another(given: str, wanted: str) -> None:
+    if given != wanted:
+        raise Conflict("The confirmation is of another filter, or of another count: preview it again.")
+
+
+def _refuse_a_crowd(session: Session) -> None:
+    mine = (Job.account_id == account_of(session), Job.kind == JobKind.DELETE, Job.state.in_(UNFINISHED))
+    if session.execute(select(func.count()).where(*mine)).scalar_one() >= MOST_UNFINISHED:
+        raise Conflict(f"{MOST_UNFINISHED} deletions are unfinished; cancel some or wait for them.")
+
+
+def _refuse_ended(job: Job) -> None:
+    if job.state not in UNFINISHED:
+        raise Conflict(f"The job has ended already: {job.state}.")

@@ -1,0 +1,454 @@
+"""The shield of a conversation: what its privacy makes of a text before the text is stored.
+
+Nothing raw is written: detection and redaction run in the transaction of the write, in the process that
+received the text, and if they fail nothing is stored. What is found later is a worker's (core/annotating.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import RowMapping, text
+from sqlalchemy.orm import Session
+
+from core.context import at_the_end
+from core.entities import Entity
+from core.errors import CrontalkError, InvalidInput, PrivacyFailed
+from core.privacy.altered import Known as Tokens
+from core.privacy.detect import DETECTOR, Scope, detect
+from core.privacy.kinds import LABELS
+from core.privacy.known import Identity, Known, known
+from core.privacy.operators import Entry, Redacted, Taken, read_stored, redact, stored
+from core.privacy.placeholders import TOKENS
+from core.privacy.policy import Direction, Operator, Policy, effective
+from core.privacy.redacting import Redactor
+from core.privacy.restoring import escape_lookalikes
+from core.privacy.spans import Span
+from core.privacy.wire import given_spans, redacted_documents
+from core.turn_requests import TurnRequest
+from core.usage import a_slot
+from core.vault import Vault
+from models import MAX_TEXT_BYTES, Message, PiiState
+
+# Who speaks in the conversation, and what they are to be protected with. Policies as text: what was read is
+# remembered by it.
+OF_CONVERSATION = (
+    "SELECT c.id, c.account_id, c.privacy, CAST(c.privacy_policy AS text) AS policy,"
+    " b.privacy AS bot_privacy, CAST(b.privacy_policy AS text) AS bot_policy,"
+    " CAST(a.privacy_policy AS text) AS account_policy,"
+    " k.name, k.nick, k.email, k.phone"
+    " FROM conversations c JOIN accounts a ON a.id = c.account_id LEFT JOIN bots b ON b.id = c.bot_id"
+    " LEFT JOIN contacts k ON k.id = c.contact_id"
+)
+CONVERSATION = text(f"{OF_CONVERSATION} WHERE c.id = :id")
+CONVERSATIONS = text(f"{OF_CONVERSATION} WHERE c.id = ANY(CAST(:ids AS uuid[]))")
+# The same before there is a conversation: of a task, or of a turn that is stored nowhere.
+SPEAKERS = text(
+    "SELECT a.id AS account_id, CAST(:privacy AS bool) AS privacy, CAST(:policy AS text) AS policy,"
+    " b.privacy AS bot_privacy,"
+    " CAST(b.privacy_policy AS text) AS bot_policy, CAST(a.privacy_policy AS text) AS account_policy,"
+    " k.name, k.nick, k.email, k.phone"
+    " FROM accounts a LEFT JOIN bots b ON b.id = CAST(:bot AS uuid) AND b.account_id = a.id"
+    " LEFT JOIN contacts k ON k.id = CAST(:contact AS uuid) AND k.account_id = a.id WHERE a.id = :account"
+)
+COUNT = text(
+    "INSERT INTO pii_days AS d (account_id, day, slot, kind, count)"
+    " SELECT f.account, current_date, :slot, f.kind, f.count FROM unnest(CAST(:accounts AS uuid[]),"
+    "  CAST(:kinds AS text[]), CAST(:counts AS bigint[])) AS f (account, kind, count)"
+    " ORDER BY f.account, f.kind"
+    " ON CONFLICT (account_id, day, slot, kind) DO UPDATE SET count = d.count + excluded.count"
+)
+GIVEN = "given"
+LONG_NUMBER = 10**8
+
+
+@dataclass(frozen=True)
+class Said:
+    """A text as it is stored, and what was found in it."""
+
+    text: str = field(repr=False)
+    taken: tuple[Taken, ...] = ()
+    tokens: tuple[Taken, ...] = ()  # real ones that stood there already
+
+    @property
+    def pii(self) -> list[dict[str, Any]] | None:
+        """The entities as `messages.pii` keeps them: places in the stored text, and nothing of its words."""
+        found = [*stored(self.taken), *stored(self.tokens)]
+        return sorted(found, key=lambda entity: int(entity["b"])) or None
+
+    @property
+    def found(self) -> list[Taken]:
+        """Everything that is known of it, in order."""
+        return sorted((*self.taken, *self.tokens), key=lambda one: one.stored_begin)
+
+    def documents(self, submitted: str) -> list[dict[str, Any]]:
+        """The entities as the wire shows them, to whoever sent the text."""
+        return redacted_documents(Redacted(self.text, tuple(self.found)), submitted)
+
+    @property
+    def types(self) -> list[str] | None:
+        return types_of(self.pii)
+
+
+def types_of(pii: Sequence[Mapping[str, Any]] | None) -> list[str] | None:
+    return sorted({str(entity["t"]) for entity in pii}) if pii else None
+
+
+@dataclass
+class Shield:
+    """What protects one conversation, or one task, for the length of a transaction."""
+
+    policy: Policy
+    scope: Scope
+    vault: Vault
+    version: str
+    _found: Counter[str] = field(default_factory=Counter)
+
+    def said(
+        self,
+        words: str,
+        *,
+        given: Sequence[Entity] = (),
+        author: Direction = Direction.INBOUND,
+        honoured: Collection[str] = (),
+    ) -> Said:
+        """A text as it may be stored. `given`: the spans its sender knows of.
+
+        `honoured`: tokens that mean their values where they stand in this text. What a person writes is never
+        taken for one, so that nobody reads a value by guessing its token.
+
+        Raises:
+            PrivacyFailed: nothing may be stored. InvalidInput: too long with what stands for the entities.
+
+        """
+        with _fail_closed():
+            if honoured and author is Direction.OUTBOUND:  # who sends a text has its places answered
+                words = _canonical(words, honoured)
+            spans = [*self._spans(words, author), *given_spans(given)]
+            redacted = redact(words, spans, self.policy, self.vault)
+        said = Said(redacted.text, redacted.taken, self._standing(redacted, honoured))
+        if len(said.text) > len(words) and len(said.text.encode()) > MAX_TEXT_BYTES:
+            raise InvalidInput(f"The text is longer than {MAX_TEXT_BYTES} bytes with its entities replaced.")
+        self._found.update(taken.type for taken in said.taken)
+        return said
+
+    def said_again(
+        self,
+        words: str,
+        pii: Sequence[dict[str, Any]] | None,
+        more: Sequence[Span] = (),
+        *,
+        author: Direction,
+        honoured: Collection[str] = (),
+    ) -> Said:
+        """A stored text looked at once more; `more`: what the operator's own model found in it.
+
+        What stands for an entity stays, and so does what a caller knew of. The rest is found again.
+
+        Raises:
+            PrivacyFailed: nothing may be stored.
+
+        """
+        before = read_stored(pii)
+        given = [Span(e.type, e.begin, e.end, e.score, GIVEN) for e in before if e.source == GIVEN]
+        asked = self.asks_model(author)
+        named = [span for span in more if asked and span.type in self.policy.kinds()]
+        with _fail_closed():
+            spans = [*self._spans(words, author), *named, *given]
+            redacted = redact(words, spans, self.policy, self.vault, settled=before)
+        known = {(entry.type, entry.begin) for entry in before}
+        self._found.update(t.type for t in redacted.taken if (t.type, t.begin) not in known)
+        return Said(redacted.text, redacted.taken, self._standing(redacted, honoured))
+
+    def asks_model(self, author: Direction) -> bool:
+        """The operator's own model is to look at what this one says."""
+        return self.policy.asks_model and self.policy.applies(author)
+
+    def tokens(self) -> frozenset[str]:
+        """The conversation's tokens so far."""
+        return self.vault.tokens()
+
+    def unnamed(self, value: Any, honoured: Collection[str]) -> Any:
+        """What a call brought or gave, with the tokens that mean nothing in it written so that they are none:
+        what only looks like one would be taken for one by the turns that are shown it.
+        """
+        return _escaped(value, self.vault.all_tokens().difference(honoured))
+
+    def label(
+        self, words: str | None, author: Direction = Direction.INBOUND, honoured: Collection[str] = ()
+    ) -> str | None:
+        """A name or a description as it may be stored."""
+        return self.said(words, author=author, honoured=honoured).text if words else words
+
+    def tree(self, value: Any, author: Direction = Direction.INBOUND, honoured: Collection[str] = ()) -> Any:
+        """A meta as it may be stored: every string of it, its keys, and numbers that are long enough to be
+        somebody's. What replaces a number is a text.
+        """
+        if isinstance(value, str):
+            return self.label(value, author, honoured)
+        if isinstance(value, int) and abs(value) >= LONG_NUMBER:
+            kept = self.label(digits := str(value), author)
+            return value if kept == digits else kept
+        if isinstance(value, Mapping):
+            tree: dict[str, Any] = {}
+            for key, inner in value.items():
+                tree[self._key(key, tree, author, honoured)] = self.tree(inner, author, honoured)
+            return tree
+        if isinstance(value, list | tuple):
+            return [self.tree(inner, author, honoured) for inner in value]
+        return value
+
+    def _key(self, key: str, taken: Mapping[str, Any], author: Direction, honoured: Collection[str]) -> str:
+        """A key of a meta as it may be stored. Names of fields, as programs write them, are nobody's data."""
+        if key.isidentifier():
+            return key
+        name = kept = self.label(key, author, honoured) or key
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{kept} {number}"
+        return name
+
+    def detached(self) -> Shield:
+        """One that goes on beside the transaction, and stores nothing."""
+        return Shield(self.policy, self.scope, self.vault.detached(), self.version)
+
+    def keep(self) -> None:
+        """Stores what was minted, and sees to it that what was found is counted."""
+        self.vault.keep()
+        session = self.vault.session
+        session.info.setdefault("minted_tokens", {}).update(self.vault.sealed)
+        counts: Counter[tuple[uuid.UUID, str]] | None = session.info.get("pii_found")
+        if counts is None and self._found:
+            counts = session.info["pii_found"] = Counter()
+            at_the_end(session, _count)
+        for kind, count in self._found.items():
+            counts[self.vault.account, kind] += count  # type: ignore[index]  # made above
+        self._found.clear()
+
+    @property
+    def state(self) -> PiiState:
+        """Of a message that a worker is still to look at."""
+        return PiiState.BLOCKED if self.policy.block_until_annotated else PiiState.PENDING
+
+    def redactor(self) -> Redactor:
+        """Redacts what the bot says while it says it."""
+        return Redactor(lambda words: self._spans(words, Direction.OUTBOUND), self.policy, self.vault)
+
+    def _standing(self, redacted: Redacted, honoured: Collection[str]) -> tuple[Taken, ...]:
+        standing = _standing(redacted, honoured)
+        self.vault.take_up(redacted.text[one.begin : one.end] for one in standing)
+        return standing
+
+    def _spans(self, words: str, author: Direction) -> list[Span]:
+        return detect(words, self.scope) if self.policy.applies(author) else []
+
+
+def _count(session: Session) -> None:
+    """Adds what was found to the counters of the day: at the very end, in one order, so that nobody waits."""
+    found: Counter[tuple[uuid.UUID, str]] = session.info.pop("pii_found")
+    accounts, kinds = zip(*sorted(found), strict=True)
+    counts = [found[place] for place in zip(accounts, kinds, strict=True)]
+    values = {"accounts": list(accounts), "kinds": list(kinds), "counts": counts, "slot": a_slot()}
+    session.execute(COUNT, values)
+
+
+@contextmanager
+def _fail_closed() -> Iterator[None]:
+    """Whatever goes wrong inside, nothing is stored, and no traceback leads to the text."""
+    try:
+        yield
+    except CrontalkError:
+        raise
+    except Exception:  # noqa: BLE001 (see above)
+        raise PrivacyFailed("The text could not be looked at; nothing was stored.") from None
+
+
+def shield_of(session: Session, conversation_id: uuid.UUID) -> Shield | None:
+    """The shield of a conversation of this session's account; None when it has no privacy."""
+    row = session.execute(CONVERSATION, {"id": conversation_id}).mappings().one_or_none()
+    if row is None:
+        return None
+    offered, shown = session.info.get("offered_tokens", {}), session.info.get("shown_tokens")
+    return _shield(row, Vault(session, row["account_id"], conversation_id, offered=offered, shown=shown))
+
+
+def offer_tokens(session: Session, shield: Shield | None) -> None:
+    """Lets what this transaction writes name tokens that were minted for the model of a turn alone, and of
+    the others those that the model was shown: whoever makes it spell another one gets nothing for it.
+    """
+    if shield is not None:
+        session.info["offered_tokens"] = shield.vault.sealed
+        session.info["shown_tokens"] = shield.vault.shown
+
+
+def take_minted(session: Session, shield: Shield | None) -> None:
+    """Lets a turn know the tokens that this transaction has minted for what it wrote."""
+    if shield is not None:
+        shield.vault.sealed.update(session.info.get("minted_tokens", {}))
+
+
+def shields_of(session: Session, conversation_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Shield]:
+    """The shields of those that have privacy, by conversation; in one statement."""
+    rows = session.execute(CONVERSATIONS, {"ids": list(conversation_ids)}).mappings().all()
+    found = {row["id"]: _shield(row, Vault(session, row["account_id"], row["id"])) for row in rows}
+    return {conversation: shield for conversation, shield in found.items() if shield is not None}
+
+
+def shield_for(
+    session: Session,
+    account: uuid.UUID,
+    scope: uuid.UUID,
+    *,
+    bot: uuid.UUID | None,
+    contact: uuid.UUID | None,
+    kept: Mapping[str, bytes] | None,
+    privacy: bool = False,
+    policy: Mapping[str, Any] | None = None,
+) -> Shield | None:
+    """The shield of a `scope` that is not stored as it will be: a task, a stateless turn, or a conversation
+    that is being written. `kept`: its tokens so far; None: they are a conversation's, in its rows.
+    """
+    own = None if policy is None else json.dumps(policy)
+    values = {"account": account, "bot": bot, "contact": contact, "privacy": privacy, "policy": own}
+    row = session.execute(SPEAKERS, values).mappings().one_or_none()
+    return None if row is None else _shield(row, Vault(session, account, scope, kept=kept))
+
+
+def spoken_by_us(run_id: uuid.UUID | None, step: str | None) -> bool:
+    """A run wrote it, and not the prompt: whoever wrote it knew the conversation's tokens."""
+    return run_id is not None and step != "prompt"
+
+
+def stateless_shield(
+    session: Session, account: uuid.UUID, turn: uuid.UUID, request: TurnRequest
+) -> Shield | None:
+    """The shield of a turn that is stored nowhere: its tokens live as long as the turn."""
+    ids = [uuid.UUID(value) if value else None for value in (request.bot_id, request.contact_id)]
+    shield = shield_for(session, account, turn, bot=ids[0], contact=ids[1], kept={}, privacy=request.privacy)
+    return shield.detached() if shield else None
+
+
+def given_alone(words: str, given: Iterable[Entity]) -> Said:
+    """Where there is no privacy: what the sender knows of is written down, and the text is left alone."""
+    taken = tuple(
+        Taken(e.type, e.begin, e.end, e.begin, e.end, 1.0, GIVEN, Operator.ANNOTATE)
+        for e in sorted(given_spans(given), key=lambda span: span.begin)
+    )
+    return Said(words, taken)
+
+
+def _shield(row: RowMapping, vault: Vault) -> Shield | None:
+    policy = _policy(
+        row["account_policy"],
+        row["bot_policy"],
+        row["policy"],
+        bool(row["bot_privacy"]),
+        bool(row["privacy"]),
+    )
+    if not policy.on:
+        return None
+    people = _people(policy, row)
+    scope = Scope(regions=policy.regions, kinds=policy.kinds(), thresholds=policy.thresholds, known=people)
+    seen = f"{DETECTOR}|{policy.version}|{people.version if people else ''}"
+    return Shield(policy, scope, vault, hashlib.sha256(seen.encode()).hexdigest()[:16])
+
+
+@lru_cache(maxsize=1024)
+def _policy(account: str | None, bot: str | None, own: str | None, bot_flag: bool, own_flag: bool) -> Policy:
+    account_doc, bot_doc, own_doc = (None if d is None else json.loads(d) for d in (account, bot, own))
+    return effective(account_doc, bot_doc, own_doc, bot_flag=bot_flag, conversation_flag=own_flag)
+
+
+def _people(policy: Policy, row: RowMapping) -> Known | None:
+    """The identities that are known here: the contact's, and those the policy names."""
+    contact = Identity(
+        names=tuple(n for n in (row["name"], row["nick"]) if n),
+        emails=tuple(e for e in (row["email"],) if e),
+        phones=tuple(p for p in (row["phone"],) if p),
+    )
+    members = [
+        Identity(*(((value,) if value else ()) for value in (one.name, one.email, one.phone)))
+        for one in policy.identities
+    ]
+    people = [one for one in (contact, *members) if one != Identity()]
+    return known(people) if people else None
+
+
+def _canonical(words: str, tokens: Collection[str]) -> str:
+    """The text with the tokens as they are, however a model has written them."""
+    parts: list[str] = []
+    done = 0
+    for found in Tokens(tokens).find(words):
+        parts += (words[done : found.begin], found.token)
+        done = found.end
+    return "".join((*parts, words[done:])) if parts else words
+
+
+def _escaped(value: Any, tokens: Collection[str]) -> Any:
+    if not tokens:
+        return value
+    if isinstance(value, str):
+        return escape_lookalikes(value, (), tokens)
+    if isinstance(value, Mapping):
+        return {escape_lookalikes(key, (), tokens): _escaped(inner, tokens) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_escaped(inner, tokens) for inner in value]
+    return value
+
+
+def _standing(redacted: Redacted, honoured: Collection[str]) -> tuple[Taken, ...]:
+    """The real tokens that stood in a text before it was looked at."""
+    if not honoured:
+        return ()
+    taken = {one.stored_begin for one in redacted.taken}
+    return tuple(
+        Taken(
+            kind_of(found.group()),
+            *found.span(),
+            *found.span(),
+            1.0,
+            "token",
+            Operator.TOKENISE,
+        )
+        for found in TOKENS.finditer(redacted.text)
+        if found.start() not in taken and found.group() in honoured
+    )
+
+
+def kind_of(token: str) -> str:
+    """The kind of what a token stands for, as far as its label tells."""
+    label = token[1:].partition(":")[0]
+    return LABELS.get(label, label.upper())
+
+
+def stored_said(words: str, pii: Sequence[dict[str, Any]] | None) -> Said:
+    """A text as it is stored, with what is known of it: what was there before is not told any more."""
+    taken = tuple(
+        Taken(e.type, e.begin, e.end, e.begin, e.end, e.score, e.source, e.operator) for e in read_stored(pii)
+    )
+    return Said(words, taken)
+
+
+def tokens_at(pii: Sequence[dict[str, Any]] | None) -> list[Entry]:
+    """Where the real tokens of a stored text stand."""
+    return [entry for entry in read_stored(pii) if entry.operator is Operator.TOKENISE]
+
+
+def tokens_of(words: str, pii: Sequence[Mapping[str, Any]] | None) -> frozenset[str]:
+    """The real tokens of a stored text."""
+    return frozenset(words[e["b"] : e["e"]] for e in pii or () if e["o"] == Operator.TOKENISE)
+
+
+def texts_of(message: Message) -> list[str]:
+    """Everything of a message that can name a token."""
+    meta = json.dumps(message.meta, ensure_ascii=False)
+    return [said for said in (message.text, message.name, message.description, meta) if said]
