@@ -14,7 +14,17 @@ from core.accounts import create_login_link, create_token, revoke_token
 from core.context import Context
 from core.turns import carry_out
 from core.work import Leases
-from tests.factories import a_backfill, a_bot, a_contact, a_pending_run, a_subscription, execute, one, the_run
+from tests.factories import (
+    a_backfill,
+    a_bot,
+    a_contact,
+    a_pending_run,
+    a_subscription,
+    an_erasure,
+    execute,
+    one,
+    the_run,
+)
 from tests.knowledge import some_knowledge
 
 LOOPBACK = "http://127.0.0.1:8080"
@@ -85,12 +95,14 @@ class World:
     subscriptionId: str  # noqa: N815
     deliveryId: str  # noqa: N815
     backfillId: str  # noqa: N815
+    jobId: str  # noqa: N815
     attachmentId: str  # noqa: N815
     fileId: str  # noqa: N815
     datasetId: str  # noqa: N815
     recordId: str  # noqa: N815
     skillsetId: str  # noqa: N815
     abilityId: str  # noqa: N815
+    erasureId: str  # noqa: N815
     channelId: str = "a-channel-of-our-own"  # noqa: N815
 
 
@@ -113,7 +125,9 @@ def a_world(context: Context, account: uuid.UUID, leases: Leases) -> World:
         botId=str(bot.id),
         contactId=str(a_contact(context, account).id),
         subscriptionId=str(subscription.id),
-        backfillId=str(a_backfill(context, account, run.task_id).id),
+        backfillId=(backfill := str(a_backfill(context, account, run.task_id).id)),
+        jobId=backfill,
+        erasureId=str(an_erasure(context, account).id),
         deliveryId=str(one(context, "SELECT id FROM deliveries WHERE run_id = :id", id=run.id)),
         **some_knowledge(context, account, stored["conversation_id"]),
     )

@@ -40,6 +40,14 @@ def redis_url(servers, worker_id) -> str:
     return session_servers.redis_url_for(servers, worker_id)
 
 
+@pytest.fixture(scope="session")
+def names_model(tmp_path_factory):
+    """The folder of a model that knows names and places."""
+    from tests.names_model import train
+
+    return train(tmp_path_factory.mktemp("names") / "model")
+
+
 @pytest.fixture
 def eventually():
     """Asks until the answer is true, and fails when it is not within the time."""

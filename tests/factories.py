@@ -11,14 +11,15 @@ from sqlalchemy import text
 from core.accounts import create_account
 from core.backfills import create_backfill
 from core.bots import create_bot
-from core.contacts import ensure_contact
+from core.contacts import delete_contact, ensure_contact
 from core.context import Context
 from core.conversations import create_conversation
+from core.erasures import list_erasures
 from core.subscriptions import create_subscription
 from core.talking import complete
 from core.tasks import create_task, trigger_task
 from core.work import reap
-from models import Bot, Contact, Conversation, Job, Run, Subscription, Task
+from models import Bot, Contact, Conversation, Erasure, Job, Run, Subscription, Task
 
 A_KEY = "5e" * 32
 
@@ -81,6 +82,14 @@ def a_pending_run(context: Context, account: uuid.UUID, **fields: Any) -> Run:
 def a_conversation(context: Context, account: uuid.UUID, **fields: Any) -> Conversation:
     with context.transaction(account) as session:
         return create_conversation(session, **fields)
+
+
+def an_erasure(context: Context, account: uuid.UUID) -> Erasure:
+    """The receipt of a contact that was deleted."""
+    contact = a_contact(context, account, name="Nobody")
+    with context.transaction(account, actor="tests") as session:
+        delete_contact(session, contact.id)
+        return list_erasures(session, take=1)[0]
 
 
 def a_pending_turn(context: Context, account: uuid.UUID, said: str = "Hello?", **fields: Any) -> Run:

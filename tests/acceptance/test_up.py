@@ -141,7 +141,7 @@ def test_the_demo_shows_a_conversation_and_the_commands_work_beside_it(up, event
         assert task["id"] in {item["id"] for item in json.load(answer)["items"]}
 
     pids = up.pids()
-    assert set(pids) == {"postgres", "valkey", "scheduler", "worker-1", "poll", "api", "flower"}
+    assert set(pids) == {"postgres", "valkey", "scheduler", "worker-1", "annotator", "poll", "api", "flower"}
     assert up.stop(signal.SIGINT) == 0
     assert all(gone(pid) for pid in pids.values())
     assert not (Path("/tmp") / Home.at(up.home).mark).exists()
@@ -189,7 +189,7 @@ def test_servers_of_ones_own_replace_the_bundled_ones(up, eventually, installati
     monkeypatch.setenv("REDIS_URL", installation.redis_url)
     up.start("--demo", "--no-flower")
     eventually(up.is_up, 90)
-    assert set(up.pids()) == {"scheduler", "worker-1", "poll", "api"}
+    assert set(up.pids()) == {"scheduler", "worker-1", "annotator", "poll", "api"}
     eventually(lambda: "succeeded" in up.shown(), 60)
     assert up.stop() == 0
 
@@ -206,4 +206,5 @@ def test_as_json_one_document_says_what_runs_where(up, eventually, installation,
     document = json.loads(documents.read_text())
     assert document["apiUrl"] == f"http://127.0.0.1:{up.port}"
     assert {"home", "loginUrl"} < set(document)
-    assert {item["name"] for item in document["items"]} == {"scheduler", "worker-1", "poll", "api"}
+    names = {item["name"] for item in document["items"]}
+    assert names == {"scheduler", "worker-1", "annotator", "poll", "api"}

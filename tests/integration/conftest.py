@@ -42,6 +42,7 @@ def context(session_context: Context) -> Iterator[Context]:
     yield session_context
     with session_context.engine.begin() as connection:
         connection.execute(text("DELETE FROM accounts"))
+        connection.execute(text("DELETE FROM erasures"))
 
 
 @pytest.fixture

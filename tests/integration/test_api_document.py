@@ -14,7 +14,8 @@ from api.docs import base_url
 from api.docs.views import curl, find_operation
 from api.openapi import ALWAYS, OF_POSTS, WITHOUT_KEY, operations_of, resolved
 from core.settings import Settings
-from tests.integration.test_api_isolation import BODIES, BYTES, OPEN, asked, ids_of
+from tests.api import a_client, a_secret
+from tests.integration.test_api_isolation import ALSO_NEEDS, BODIES, BYTES, OPEN, asked, ids_of
 
 POSTS = [route for route in BODIES if route[0] == "post"]
 LISTS = [route for route in BODIES if route[1].endswith("/list")]
@@ -210,7 +211,11 @@ def test_a_page_shows_fields_statuses_and_an_example(nobody):
 
 
 @pytest.mark.parametrize("route", POSTS, ids=" ".join)
-def test_the_curl_of_a_page_is_a_command_that_works(route, document, client, world, working):
+def test_the_curl_of_a_page_is_a_command_that_works(
+    route, document, context, account, client, world, working
+):
+    if route in ALSO_NEEDS:
+        client = a_client(context, a_secret(context, account, ("read", "write", *ALSO_NEEDS[route])))
     operation = document["paths"][route[1]]["post"]
     found = find_operation(document, operation["operationId"])
     example = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")

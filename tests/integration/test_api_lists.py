@@ -89,7 +89,7 @@ def test_a_cursor_survives_the_deletion_of_its_row(client, context, account):
 def talk(context, account):
     conversation = a_conversation(context, account)
     with context.transaction(account) as session:
-        messages = [str(send(session, conversation.id, f"m{n}").id) for n in range(5)]
+        messages = [str(send(session, conversation.id, f"m{n}").message.id) for n in range(5)]
     return conversation, messages
 
 

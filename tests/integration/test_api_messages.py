@@ -130,24 +130,24 @@ def test_known_entities_are_told_back_in_utf_16_units(client, context, conversat
     entities = client.post(f"{API}/{conversation}/message/create", json=body).json()["entities"]
     assert entities == [
         {
-            "type": "name",
-            "begin": 14,
-            "end": 18,
-            "text": "John",
-            "replacement": {"begin": 14, "end": 18, "text": "John"},
-        },
-        {
             "type": "unknown",
             "begin": 0,
             "end": 2,
             "text": "😀",
             "replacement": {"begin": 0, "end": 2, "text": "😀"},
         },
+        {
+            "type": "name",
+            "begin": 14,
+            "end": 18,
+            "text": "John",
+            "replacement": {"begin": 14, "end": 18, "text": "John"},
+        },
     ]
     assert all(isinstance(entity[key], int) for entity in entities for key in ("begin", "end"))
     message = listed(client, conversation)[0]
     assert message["text"] == text
-    assert "entities" not in message
+    assert message["entities"] == entities
     change = f"{API}/{conversation}/message/{message['id']}/update"
     of_stored = client.post(change, json={"entities": [{"begin": 14, "end": 18}]}).json()["entities"]
     assert of_stored[0]["text"] == "John"

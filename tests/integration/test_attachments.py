@@ -461,8 +461,8 @@ def test_an_attachment_of_a_message_goes_with_it(client, place, context, account
     conversation = place.split("/")[-2]
     elsewhere = a_conversation(context, account).id
     with context.transaction(account) as session:
-        message = send(session, conversation, "Look.")
-        other = send(session, elsewhere, "Elsewhere.")
+        message = send(session, conversation, "Look.").message
+        other = send(session, elsewhere, "Elsewhere.").message
     body = {"file": "data:text/plain,abc"}
     made = client.post(f"{place}/upload?messageId={message.id}", json=body).json()["id"]
     (listed,) = client.get(f"{place}/list").json()["items"]

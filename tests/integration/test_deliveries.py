@@ -31,6 +31,7 @@ from core.deliveries import (
 from core.delivering import deliver
 from core.errors import RunFailed, Unavailable
 from core.firing import fire
+from core.privacy_policies import owner_of, set_policy
 from core.runs import cancel_run
 from core.subscriptions import (
     delete_subscription,
@@ -133,6 +134,20 @@ def test_text_is_told_to_those_who_asked_for_it(context, account, server, once):
     document = json.loads(server.asked[0].body)["data"]
     assert document["taskName"] == "Morning"
     assert document["text"] == one(context, "SELECT text FROM messages WHERE step = 'reply'")
+
+
+def test_a_text_that_is_blocked_is_told_once_it_was_annotated(context, account, server, once):
+    with context.transaction(account) as session:
+        policy = {"preset": "annotate", "blockUntilAnnotated": True}
+        set_policy(session, owner_of(session), policy)
+    task, _ = a_watched_task(context, account, server.url(), include_text=True)
+    once(task)
+    execute(context, "UPDATE messages SET pii_state = 'blocked' WHERE step = 'reply'")
+    assert deliver_all(context) == ["retried"]
+    assert server.asked == []
+    execute(context, "UPDATE messages SET pii_state = 'done'")
+    assert deliver_all(context) == ["delivered"]
+    assert json.loads(server.asked[0].body)["data"]["text"]
 
 
 def test_a_text_deleted_meanwhile_is_told_of_without_its_words(context, account, server, once):

@@ -43,6 +43,10 @@ A_RUN_OF_IT = (
     " finished_at) SELECT gen_random_uuid(), account_id, task_id, 'backfill', 'complete', id,"
     " '2020-01-01', 'succeeded', now() FROM jobs"
 )
+AN_ANNOTATION = (
+    "INSERT INTO annotations (message_id, account_id, conversation_id, state)"
+    " SELECT id, account_id, conversation_id, '{state}' FROM messages WHERE step = 'reply'"
+)
 # How each promise is broken. Statements before the last clear what the database would refuse.
 BROKEN = {
     "occurrence_once": [
@@ -158,6 +162,25 @@ BROKEN = {
             " bot_id = NULL, meta = '{}'"
         )
     ],
+    "unannotated_is_asked_for": ["UPDATE messages SET pii_state = 'pending' WHERE step = 'reply'"],
+    "annotations_stay_with_their_message": [
+        (
+            "INSERT INTO annotations (message_id, account_id, conversation_id)"
+            " SELECT m.id, m.account_id, c.id"
+            " FROM messages m JOIN conversations c ON c.id <> m.conversation_id WHERE m.step = 'reply'"
+        )
+    ],
+    "annotating_has_a_lease": [
+        "ALTER TABLE annotations DROP CONSTRAINT ck_annotations_running_has_lease",
+        AN_ANNOTATION.format(state="running"),
+    ],
+    "history_is_annotated_once": [
+        "DROP INDEX uq_jobs_annotate",
+        (
+            "INSERT INTO jobs (id, account_id, kind) SELECT gen_random_uuid(), id, 'annotate'"
+            " FROM accounts, generate_series(1, 2)"
+        ),
+    ],
     "no_lease_is_forgotten": [
         "UPDATE runs SET state = 'running', lease_until = now() - interval '1 minute' WHERE state = 'pending'"
     ],
@@ -170,6 +193,10 @@ BROKEN = {
     ],
     "no_clock_stands_still": ["UPDATE task_clocks SET next_run_at = now() - interval '2 minutes'"],
     "nothing_stays_untold": ["UPDATE deliveries SET run_at = now() - interval '1 hour'"],
+    "nothing_stays_unannotated": [
+        AN_ANNOTATION.format(state="pending"),
+        "UPDATE annotations SET run_at = now() - interval '1 hour'",
+    ],
 }
 
 

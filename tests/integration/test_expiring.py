@@ -59,6 +59,7 @@ def test_one_in_somebodys_hands_goes_the_next_time(context, account):
 
 def test_a_long_one_goes_slice_by_slice(context, account, monkeypatch):
     monkeypatch.setattr("core.expiring.SLICE", 2)
+    monkeypatch.setattr("core.conversations.SLICE", 2)
     conversation = a_conversation(context, account)
     with context.transaction(account) as session:
         for n in range(5):
@@ -68,7 +69,9 @@ def test_a_long_one_goes_slice_by_slice(context, account, monkeypatch):
     for expected in (0, 0, 1):
         assert expire_conversations(context) == expected
         left.append(one(context, "SELECT count(*) FROM messages"))
-    assert left == [3, 1, 0]
+        left.append(one(context, "SELECT sum(messages) FROM erasures WHERE completed_at IS NULL"))
+    assert left == [3, 2, 1, 4, 0, None]
+    assert one(context, "SELECT messages FROM erasures WHERE target_id = :id", id=conversation.id) == 5
 
 
 def test_one_that_cannot_go_keeps_neither_the_others_nor_the_clocks(context, account, monkeypatch):

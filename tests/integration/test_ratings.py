@@ -21,7 +21,7 @@ def talk(context, account):
     conversation = a_conversation(context, account)
     with context.transaction(account) as session:
         contact = ensure_contact(session, fingerprint="ada")
-        message = send(session, conversation.id, "Hello?")
+        message = send(session, conversation.id, "Hello?").message
     execute(
         context,
         "UPDATE conversations SET contact_id = :contact WHERE id = :id",

@@ -67,6 +67,7 @@ def test_every_process_of_the_design_is_there():
         "api",
         "scheduler",
         "worker --queues chat",
+        "worker --queues annotate,bulk",
         "worker --poll",
         "flower --host 0.0.0.0",
     }
@@ -113,7 +114,7 @@ def test_flower_is_told_its_password_and_the_broker_alone():
 
 
 def test_workers_have_longer_to_stop_than_they_take():
-    for name in ("worker-chat", "worker-poll"):
+    for name in ("worker-chat", "worker-annotate", "worker-poll"):
         seconds = re.fullmatch(r"(\d+)s", SERVICES[name]["stop_grace_period"])
         assert timedelta(seconds=int(seconds[1])) > Settings().grace + timedelta(seconds=10)
 

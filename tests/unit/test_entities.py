@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.entities import Entity, Units, entity_documents, read_entities
+from core.entities import Entity, Units, read_entities
 from core.errors import InvalidInput
+from core.shield import given_alone
 
 TEXT = "Hi 😀, I am Zoë 👩‍🚀 of Bern."
 
@@ -26,7 +27,7 @@ def test_a_span_after_an_emoji_is_read_and_told_in_utf_16_units():
     given = [span(TEXT, "Zoë", type="name"), span(TEXT, "Bern", type="address")]
     entities = read_entities(given, TEXT)
     assert [TEXT[entity.begin : entity.end] for entity in entities] == ["Zoë", "Bern"]
-    zoe, bern = entity_documents(entities, TEXT)
+    zoe, bern = given_alone(TEXT, entities).documents(TEXT)
     assert zoe == {
         "type": "name",
         "begin": 12,
@@ -40,13 +41,13 @@ def test_a_span_after_an_emoji_is_read_and_told_in_utf_16_units():
 def test_an_emoji_itself_is_two_units_long():
     (entity,) = read_entities([span(TEXT, "😀")], TEXT)
     assert entity == Entity("unknown", 3, 4)
-    assert entity_documents([entity], TEXT)[0]["text"] == "😀"
+    assert given_alone(TEXT, [entity]).documents(TEXT)[0]["text"] == "😀"
 
 
 def test_the_example_of_the_contract():
     text = "My name is John."
     (entity,) = read_entities([{"type": "name", "begin": 11, "end": 15, "text": "John"}], text)
-    assert entity_documents([entity], text) == [
+    assert given_alone(text, [entity]).documents(text) == [
         {
             "type": "name",
             "begin": 11,
@@ -59,7 +60,7 @@ def test_the_example_of_the_contract():
 
 def test_nothing_known_is_nothing_told():
     assert read_entities(None, "x") == read_entities([], "x") == ()
-    assert entity_documents([], "x") == []
+    assert given_alone("x", []).documents("x") == []
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import TextClause, insert, text
 from sqlalchemy.orm import Session
 
 import core.context
@@ -24,6 +24,7 @@ import core.turns
 import core.work
 from core.context import Context
 from core.database import translated
+from models import Run
 from tests.factories import execute
 
 Put = Callable[[object, str, object], None]
@@ -62,8 +63,9 @@ def _forgetful_firing(put: Put) -> None:
     put(core.firing, "DEFINITIONS", _changed(core.firing.DEFINITIONS, known, unknown))
 
 
-def _nothing(put: Put) -> None:
-    """The constraint is all there is."""
+def _begin_regardless(put: Put) -> None:
+    """The index is all there is: a turn begins without asking whether one is under way."""
+    put("core.talking.BEGIN", insert(Run))
 
 
 def _order_without_lock(put: Put) -> None:
@@ -150,7 +152,12 @@ SABOTAGES = (
     Sabotage(
         "no_occurrence_index", _forgetful_firing, "an_instant_is_due_twice", "DROP INDEX uq_runs_occurrence"
     ),
-    Sabotage("no_active_turn_index", _nothing, "two_turns_are_asked_for", "DROP INDEX uq_runs_active_turn"),
+    Sabotage(
+        "no_active_turn_index",
+        _begin_regardless,
+        "two_turns_are_asked_for",
+        "DROP INDEX uq_runs_active_turn",
+    ),
     Sabotage("no_run_step_index", _no_guard, "two_workers_settle", "DROP INDEX uq_messages_run_step"),
     Sabotage(
         "no_order_index",
