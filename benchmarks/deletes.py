@@ -17,10 +17,10 @@ from typing import Any
 from sqlalchemy import text
 
 from benchmarks import support
+from core.carrying import carry_on
 from core.context import Context, make_context
 from core.conversations import create_conversation
 from core.delete_jobs import create_delete_job, preview_deletion
-from core.deleting import carry_on
 from core.drafts import Draft
 from core.messages import create_messages
 from models import Job, MessageType

@@ -9,34 +9,23 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from core.backfills import Progress
 from core.buckets import forget_bucket
-from core.context import account_of, actor_of, publish_after_commit, settings_of
+from core.context import account_of, actor_of, settings_of
 from core.errors import Conflict, InvalidInput
-from core.publisher import Hint
+from core.job_states import end, go_on, refuse_a_crowd, refuse_ended, wake
 from core.quotas import bulk_rate_of
 from core.rates import Rate, parse_rate
 from core.rows import database_now, own
 from core.selection import Counted, Selection, count_selected, select_for_deletion
-from models import UNFINISHED, Job, JobKind, JobState
+from models import Job, JobKind, JobState
 
-QUEUE = "bulk"
-HINT = "job"
-MOST_UNFINISHED = 100
-
-SECONDS = text(
-    "SELECT id, extract(epoch FROM now() - started_at)::float8 AS seconds FROM jobs"
-    " WHERE id = ANY(CAST(:ids AS uuid[]))"
-)
-TAKE_HINT = text("UPDATE jobs SET hinted_at = now(), hints = hints + 1 WHERE id = :id RETURNING hints")
 GONE = text(
     "SELECT COALESCE(sum(messages), 0)::bigint AS messages,"
     " COALESCE(sum(conversations), 0)::bigint AS conversations,"
@@ -100,7 +89,7 @@ def create_delete_job(
         Conflict: the confirmation is of another filter or count; or too many are unfinished.
 
     """
-    _refuse_a_crowd(session)
+    refuse_a_crowd(session, account_of(session), JobKind.DELETE)
     preview = preview_deletion(session, what, wanted, rate)
     if confirm is not None:
         _refuse_another(confirm, preview.confirmation)
@@ -121,7 +110,7 @@ def create_delete_job(
     session.flush()
     session.refresh(job)
     if confirm is not None:
-        _wake(session, job)
+        wake(session, job)
     return job, preview
 
 
@@ -139,33 +128,25 @@ def confirm_delete_job(session: Session, job_id: uuid.UUID | str, confirmation: 
     wanted = job.params.get("confirmation")
     if wanted is None:
         return job
-    _refuse_ended(job)
+    refuse_ended(job)
     _refuse_another(confirmation, wanted)
     job.params = {name: value for name, value in job.params.items() if name != "confirmation"}
     job.state, job.run_at = JobState.PENDING, database_now(session)
     session.flush()
-    _wake(session, job)
+    wake(session, job)
     return job
 
 
-def pause_delete_job(session: Session, job: Job) -> None:
-    """Stops a locked deletion after the batch under way."""
-    _refuse_ended(job)
-    job.state = JobState.PAUSED
-    _take_away(job)
-    session.flush()
-
-
 def resume_delete_job(session: Session, job: Job) -> None:
-    """Goes on behind what has gone already."""
-    _refuse_ended(job)
-    if "confirmation" in job.params:
+    """Goes on behind what has gone already.
+
+    Raises:
+        Conflict: it has ended, or was not confirmed.
+
+    """
+    if job.finished_at is None and "confirmation" in job.params:
         raise Conflict("The deletion has not been confirmed.")
-    if job.state == JobState.PAUSED:
-        job.state = JobState.PENDING if job.started_at is None else JobState.RUNNING
-        job.run_at = database_now(session)
-        session.flush()
-        _wake(session, job)
+    go_on(session, job)
 
 
 def end_delete_job(
@@ -179,17 +160,8 @@ def end_delete_job(
         job.total = max(job.total or 0, job.done)
         job.skipped = job.total - job.done
         state = JobState.COMPLETED
-    job.state, job.error_class, job.finished_at = state, error_class, database_now(session)
-    _take_away(job)
     forget_bucket(session, job.account_id, bucket_of(job.id))
-    session.flush()
-
-
-def delete_progress_of(session: Session, jobs: Sequence[Job]) -> dict[uuid.UUID, Progress]:
-    """How far each of these deletions is: exact at any time."""
-    going = [job.id for job in jobs if job.finished_at is None]
-    since = {row.id: row.seconds for row in session.execute(SECONDS, {"ids": going})} if going else {}
-    return {job.id: Progress(job.done, job.failed, 0, since.get(job.id, _took(job))) for job in jobs}
+    end(session, job, state, error_class)
 
 
 def receipt_of(session: Session, job_id: uuid.UUID | str) -> JobReceipt:
@@ -235,22 +207,6 @@ def bucket_of(job_id: uuid.UUID) -> str:
     return f"job:{job_id}"
 
 
-def _wake(session: Session, job: Job) -> None:
-    number = session.execute(TAKE_HINT, {"id": job.id}).scalar_one()
-    publish_after_commit(session, Hint(job.id, HINT, QUEUE, number))
-
-
-def _take_away(job: Job) -> None:
-    """Whoever has it in hand finds out at the next batch."""
-    job.lease_until = None
-    job.epoch += 1
-
-
-def _took(job: Job) -> float | None:
-    took: datetime | None = job.finished_at
-    return (took - job.started_at).total_seconds() if took and job.started_at else None
-
-
 def _confirmation(session: Session, selection: Selection, counted: Counted) -> str:
     """A digest of the account, the filter and the count, in the form of an id."""
     said = [str(account_of(session)), selection.what, dict(selection.filter), counted.count]
@@ -261,14 +217,3 @@ def _confirmation(session: Session, selection: Selection, counted: Counted) -> s
 def _refuse_another(given: str, wanted: str) -> None:
     if given != wanted:
         raise Conflict("The confirmation is of another filter, or of another count: preview it again.")
-
-
-def _refuse_a_crowd(session: Session) -> None:
-    mine = (Job.account_id == account_of(session), Job.kind == JobKind.DELETE, Job.state.in_(UNFINISHED))
-    if session.execute(select(func.count()).where(*mine)).scalar_one() >= MOST_UNFINISHED:
-        raise Conflict(f"{MOST_UNFINISHED} deletions are unfinished; cancel some or wait for them.")
-
-
-def _refuse_ended(job: Job) -> None:
-    if job.state not in UNFINISHED:
-        raise Conflict(f"The job has ended already: {job.state}.")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy.orm import Session
 
 from core.annotation_jobs import annotation_progress_of, end_annotation_job
 from core.backfills import Progress, cancel_backfill, pause_backfill, progress_of, resume_backfill
-from core.delete_jobs import delete_progress_of, end_delete_job, pause_delete_job, resume_delete_job
-from core.errors import Conflict, InvalidInput
-from core.rows import MetaFilter, database_now, own, page
-from models import UNFINISHED, Job, JobKind, JobState
+from core.delete_jobs import end_delete_job, resume_delete_job
+from core.errors import InvalidInput
+from core.job_states import counted_progress, end, go_on, pause, refuse_ended
+from core.rows import MetaFilter, own, page
+from models import SLICED, Job, JobKind, JobState
 
 
 def get_job(session: Session, job_id: uuid.UUID | str) -> tuple[Job, Progress]:
@@ -61,7 +62,7 @@ def progress_of_jobs(session: Session, jobs: Sequence[Job]) -> dict[uuid.UUID, P
     return (
         progress_of(session, of[JobKind.BACKFILL])
         | annotation_progress_of(session, of[JobKind.ANNOTATE])
-        | delete_progress_of(session, of[JobKind.DELETE])
+        | counted_progress(session, [job for job in jobs if job.kind in SLICED])
     )
 
 
@@ -74,13 +75,8 @@ def pause_job(session: Session, job_id: uuid.UUID | str) -> Job:
     """
     if own(session, Job, job_id).kind == JobKind.BACKFILL:
         return pause_backfill(session, job_id)
-    job = _locked(session, job_id)
-    if job.kind == JobKind.DELETE:
-        pause_delete_job(session, job)
-        return job
-    _refuse_ended(job)
-    job.state = JobState.PAUSED
-    session.flush()
+    job = own(session, Job, job_id, lock=True)
+    pause(session, job)
     return job
 
 
@@ -93,15 +89,8 @@ def resume_job(session: Session, job_id: uuid.UUID | str) -> Job:
     """
     if own(session, Job, job_id).kind == JobKind.BACKFILL:
         return resume_backfill(session, job_id)
-    job = _locked(session, job_id)
-    if job.kind == JobKind.DELETE:
-        resume_delete_job(session, job)
-        return job
-    _refuse_ended(job)
-    if job.state == JobState.PAUSED:
-        job.state = JobState.PENDING if job.started_at is None else JobState.RUNNING
-        job.run_at = database_now(session)
-    session.flush()
+    job = own(session, Job, job_id, lock=True)
+    RESUME.get(JobKind(job.kind), go_on)(session, job)
     return job
 
 
@@ -114,18 +103,15 @@ def cancel_job(session: Session, job_id: uuid.UUID | str) -> Job:
     """
     if own(session, Job, job_id).kind == JobKind.BACKFILL:
         return cancel_backfill(session, job_id)
-    job = _locked(session, job_id)
+    job = own(session, Job, job_id, lock=True)
     if job.state != JobState.CANCELLED:
-        _refuse_ended(job)
-        finish = end_delete_job if job.kind == JobKind.DELETE else end_annotation_job
-        finish(session, job, JobState.CANCELLED)
+        refuse_ended(job)
+        END.get(JobKind(job.kind), end)(session, job, JobState.CANCELLED)
     return job
 
 
-def _locked(session: Session, job_id: uuid.UUID | str) -> Job:
-    return own(session, Job, job_id, lock=True)
-
-
-def _refuse_ended(job: Job) -> None:
-    if job.state not in UNFINISHED:
-        raise Conflict(f"The job has ended already: {job.state}.")
+RESUME: Mapping[JobKind, Callable[[Session, Job], None]] = {JobKind.DELETE: resume_delete_job}
+END: Mapping[JobKind, Callable[[Session, Job, JobState], None]] = {
+    JobKind.ANNOTATE: end_annotation_job,
+    JobKind.DELETE: end_delete_job,
+}

@@ -24,7 +24,18 @@ from models.files import (
     File,
     TicketKind,
 )
-from models.jobs import DUE_STATES, UNFINISHED, Job, JobKind, JobState, RateBucket
+from models.jobs import (
+    DUE_STATES,
+    SLICED,
+    UNFINISHED,
+    ImportKey,
+    ImportKind,
+    Job,
+    JobError,
+    JobKind,
+    JobState,
+    RateBucket,
+)
 from models.knowledge import Ability, Dataset, Record, Skillset, Visibility
 from models.privacy import (
     Annotation,
@@ -55,6 +66,7 @@ __all__ = [
     "DUE_STATES",
     "MAX_TEXT_BYTES",
     "OPEN",
+    "SLICED",
     "UNFINISHED",
     "Ability",
     "Account",
@@ -86,7 +98,10 @@ __all__ = [
     "Event",
     "File",
     "IdempotencyKey",
+    "ImportKey",
+    "ImportKind",
     "Job",
+    "JobError",
     "JobKind",
     "JobState",
     "LoginLink",

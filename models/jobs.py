@@ -7,7 +7,17 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, created_column, id_column, meta_column, one_of
@@ -19,6 +29,9 @@ class JobKind(StrEnum):
     BACKFILL = "backfill"
     ANNOTATE = "annotate"
     DELETE = "delete"
+    IMPORT = "import"
+    EXPORT = "export"
+    ANONYMISE = "anonymise"
 
 
 class JobState(StrEnum):
@@ -38,6 +51,8 @@ class JobState(StrEnum):
 
 DUE_STATES = (JobState.PENDING, JobState.RUNNING)
 UNFINISHED = (*DUE_STATES, JobState.PAUSED)
+# Those that workers carry out, a slice at a time.
+SLICED = (JobKind.DELETE, JobKind.IMPORT, JobKind.EXPORT, JobKind.ANONYMISE)
 
 
 class Job(Base):
@@ -48,8 +63,10 @@ class Job(Base):
     annotation holds how many messages it has handed to the workers. An account has one unfinished annotation
     at most. `params` are the kind's own and can hold what a user wrote.
 
-    A deletion is carried out by workers, a slice at a time: whoever has it holds a lease, renewed with every
-    batch, and every batch is guarded by the epoch. `run_at` is then the lease's end: due again by itself.
+    Those of SLICED are carried out by workers, a slice at a time: whoever has one holds a lease, renewed with
+    every batch, and every batch is guarded by the epoch. `run_at` is then the lease's end: due again by
+    itself. `counts` are further numbers of the kind's own, by name. `file_id` is what an import reads or an
+    export has written.
     `crashes` counts the leases that ran out since the last batch.
     """
 
@@ -59,6 +76,10 @@ class Job(Base):
         ForeignKeyConstraint(
             ["account_id", "task_id"], ["tasks.account_id", "tasks.id"], ondelete="SET NULL (task_id)"
         ),
+        ForeignKeyConstraint(
+            ["account_id", "file_id"], ["files.account_id", "files.id"], ondelete="SET NULL (file_id)"
+        ),
+        Index("ix_jobs_file", "file_id", postgresql_where=text("file_id IS NOT NULL")),
         Index("ix_jobs_due", "run_at", postgresql_where=text("state IN ('pending', 'running')")),
         Index("ix_jobs_task", "task_id", "id", postgresql_where=text("task_id IS NOT NULL")),
         Index(
@@ -92,7 +113,9 @@ class Job(Base):
     kind: Mapped[str]
     task_id: Mapped[uuid.UUID | None]
     state: Mapped[str] = mapped_column(server_default=JobState.PENDING)
+    file_id: Mapped[uuid.UUID | None]
     params: Mapped[dict[str, Any]] = meta_column()
+    counts: Mapped[dict[str, int]] = mapped_column(JSONB, server_default="{}")
     cursor: Mapped[str | None]
     total: Mapped[int | None]
     done: Mapped[int] = mapped_column(server_default="0")
@@ -109,6 +132,62 @@ class Job(Base):
     created_at: Mapped[datetime] = created_column()
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+
+class JobError(Base):
+    """A row that a job could not deal with: its number in the source and a code, never what it holds."""
+
+    __tablename__ = "job_errors"
+    __table_args__ = (
+        ForeignKeyConstraint(["account_id", "job_id"], ["jobs.account_id", "jobs.id"], ondelete="CASCADE"),
+    )
+
+    job_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    account_id: Mapped[uuid.UUID]
+    row: Mapped[int] = mapped_column(BigInteger)
+    code: Mapped[str]
+
+
+class ImportKind(StrEnum):
+    """What a key of a source stands for."""
+
+    CONVERSATION = "conversation"
+    CONTACT = "contact"
+    TASK = "task"
+
+
+class ImportKey(Base):
+    """What an import has stored under a key of its source: which row of ours, and which of its messages.
+
+    (account, kind, key) with a number is unique, so that nothing is imported twice, whoever else imports just
+    then. `key` is a keyed hash of the source's own: it tells nothing, and outlives what was imported, so that
+    what was deleted is not imported again. A conversation has a row for every time something came to it:
+    `members` are the hashes of these messages' keys, ten bytes each, which took the places from `first_seq`
+    to `last_seq`. `made`: the row of ours was made then, and was not there before.
+    """
+
+    __tablename__ = "import_keys"
+    __table_args__ = (
+        ForeignKeyConstraint(["account_id", "job_id"], ["jobs.account_id", "jobs.id"], ondelete="CASCADE"),
+        Index("ix_import_keys_job", "job_id"),
+        one_of("kind", ImportKind),
+        CheckConstraint("octet_length(key) = 16", name="key_size"),
+        CheckConstraint("octet_length(members) % 10 = 0", name="members_size"),
+    )
+
+    account_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True
+    )
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    job_id: Mapped[uuid.UUID]
+    target_id: Mapped[uuid.UUID]
+    made: Mapped[bool]
+    members: Mapped[bytes] = mapped_column(LargeBinary, server_default=text("''::bytea"))
+    first_seq: Mapped[int | None]
+    last_seq: Mapped[int | None]
 
 
 class RateBucket(Base):

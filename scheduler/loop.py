@@ -16,7 +16,6 @@ from core.advancing import advance_backfills
 from core.annotations import hint_annotations
 from core.blobs import sweep_blobs
 from core.context import Context
-from core.deleting import hint_deletions
 from core.deliveries import hint_deliveries
 from core.errors import CrontalkError, Unavailable
 from core.expiring import expire_conversations
@@ -25,6 +24,7 @@ from core.firing import fire, fire_besides_the_crowd
 from core.idempotency import sweep_keys
 from core.publisher import QUEUES
 from core.session_tokens import sweep_session_tokens
+from core.slices import hint_jobs
 from core.waiting import promote
 from core.work import hint, reap, seconds_to_next_due
 
@@ -66,7 +66,7 @@ def turn(context: Context) -> float:
         advance_backfills(context)
         feed_annotations(context)
     hinted = sum(hint(context, queue) for queue in QUEUES)
-    hinted += hint_deliveries(context) + hint_annotations(context) + hint_deletions(context)
+    hinted += hint_deliveries(context) + hint_annotations(context) + hint_jobs(context)
     if fired or hinted:
         log.info("turned", fired=fired, hinted=hinted)
     if fired >= context.settings.fire_batch:

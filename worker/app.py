@@ -12,10 +12,10 @@ from celery import Celery, Task, signals
 
 from core.annotating import annotate
 from core.annotations import HINT as ANNOTATE
-from core.delete_jobs import HINT as JOB
-from core.deleting import carry_on
+from core.carrying import carry_on
 from core.deliveries import HINT as DELIVER
 from core.errors import RunFailed, Unavailable
+from core.job_states import HINT as JOB
 from core.publisher import broker_app
 from core.settings import Settings
 from core.turns import carry_out
@@ -53,14 +53,14 @@ def make_app(settings: Settings) -> Celery:
     def look(message_id: Any) -> str:
         return _annotate(settings, message_id)
 
-    def delete(job_id: Any) -> str:
-        return _delete(settings, job_id)
+    def carry(job_id: Any) -> str:
+        return _carry_job(settings, job_id)
 
     for action in Action:
         app.task(bind=True, name=f"crontalk.{action}", throws=(RunFailed,))(work)
     app.task(name=f"crontalk.{DELIVER}")(tell)
     app.task(name=f"crontalk.{ANNOTATE}")(look)
-    app.task(name=f"crontalk.{JOB}")(delete)
+    app.task(name=f"crontalk.{JOB}")(carry)
     return app
 
 
@@ -120,7 +120,7 @@ def _annotate(settings: Settings, message_id: Any) -> str:
         return "broken"
 
 
-def _delete(settings: Settings, job_id: Any) -> str:
+def _carry_job(settings: Settings, job_id: Any) -> str:
     """As `_deliver`: one word, and nothing is raised."""
     asked = _id(job_id)
     if asked is None:

@@ -21,9 +21,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.annotating import annotate
 from core.annotations import unannotated
-from core.deleting import carry_on, undeleted
+from core.carrying import carry_on
 from core.deliveries import unsent
 from core.errors import RunFailed, Unavailable
+from core.slices import unserved_jobs
 from core.turns import carry_out
 from core.work import next_suspect, unclaimed
 from worker import alone
@@ -46,7 +47,7 @@ def run(hands: Hands, stop: threading.Event, *, slots: int = SLOTS) -> None:
     sending: dict[uuid.UUID, Future[str]] = {}
     suspect: subprocess.Popen[bytes] | None = None
     looking: Future[str] | None = None
-    deleting: Future[str] | None = None
+    carrying: Future[str] | None = None
     while not stop.is_set():
         busy = {run_id: served for run_id, served in busy.items() if not served.future.done()}
         try:
@@ -59,8 +60,8 @@ def run(hands: Hands, stop: threading.Event, *, slots: int = SLOTS) -> None:
                 sending[delivery_id] = pool.submit(_tell, hands, delivery_id)
             if looking is None or looking.done():
                 looking = _unlooked(hands, pool)
-            if deleting is None or deleting.done():
-                deleting = _undeleted(hands, pool)
+            if carrying is None or carrying.done():
+                carrying = _unserved(hands, pool)
         except (Unavailable, SQLAlchemyError) as error:
             log.warning("poll_failed", error=type(error).__name__)
         stop.wait(min(1.0, hands.context.settings.poll_after.total_seconds() / 2))
@@ -123,13 +124,13 @@ def _annotate(hands: Hands, message_id: uuid.UUID) -> str:
         return "broken"
 
 
-def _undeleted(hands: Hands, pool: ThreadPoolExecutor) -> Future[str] | None:
-    """The deletion that nobody has carried on for longest, one slice at a time."""
-    found = undeleted(hands.context, hands.context.settings.poll_after, 1)
-    return pool.submit(_delete, hands, found[0]) if found else None
+def _unserved(hands: Hands, pool: ThreadPoolExecutor) -> Future[str] | None:
+    """The job that nobody has carried on for longest, one slice at a time."""
+    found = unserved_jobs(hands.context, hands.context.settings.poll_after, 1)
+    return pool.submit(_carry, hands, found[0]) if found else None
 
 
-def _delete(hands: Hands, job_id: uuid.UUID) -> str:
+def _carry(hands: Hands, job_id: uuid.UUID) -> str:
     try:
         return carry_on(hands.context, job_id, hands.stopping)
     except Unavailable:

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from core.deleting import carry_on
+from core.carrying import carry_on
 from tests.deletions import left, some_talks
 from tests.factories import a_task
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from core.deleting import carry_on
+from core.carrying import carry_on
 from tests.deletions import left, some_talks
 from tests.factories import a_task, rows
 from tests.integration.test_commands_privacy import run  # noqa: F401 (a fixture)

@@ -13,8 +13,8 @@ import pytest
 
 from core import deleting, walking
 from core.buckets import Buckets
+from core.carrying import carry_on
 from core.delete_jobs import confirm_delete_job, create_delete_job, preview_deletion, receipt_of
-from core.deleting import carry_on, hint_deletions, undeleted
 from core.documents_erasures import exported_erasure
 from core.drafts import Draft
 from core.erasing import Outcome, apply_erasures, read_receipts
@@ -23,6 +23,7 @@ from core.errors import Conflict, InvalidInput, NotAuthorized, NotFound, Unavail
 from core.jobs import cancel_job, get_job, pause_job, resume_job
 from core.messages import create_messages, delete_message
 from core.rates import Rate
+from core.slices import hint_jobs, unserved_jobs
 from core.talking import compact, send
 from core.turns import carry_out
 from models import JobState, MessageType
@@ -274,13 +275,13 @@ def test_a_deletion_that_loses_worker_after_worker_is_given_up(context, account)
 def test_a_zombie_deletes_nothing_once_another_has_the_job(context, account, small, monkeypatch):
     some_talks(context, account, 2, 30)
     job = a_deletion(context, account, all=True)
-    real = deleting._Slice._batch
+    real = deleting.Deletion.step
 
     def overtaken(slice_):
         execute(context, "UPDATE jobs SET epoch = epoch + 1 WHERE id = :id", id=job.id)
         return real(slice_)
 
-    monkeypatch.setattr(deleting._Slice, "_batch", overtaken)
+    monkeypatch.setattr(deleting.Deletion, "step", overtaken)
     assert carry_on(context, job.id) == "lost"
     assert left(context, account) == 60
 
@@ -288,7 +289,7 @@ def test_a_zombie_deletes_nothing_once_another_has_the_job(context, account, sma
 def test_it_is_paused_resumed_and_cancelled_between_batches(context, account, small, monkeypatch):
     some_talks(context, account, 2, 30)
     job = a_deletion(context, account, all=True)
-    real, batches = deleting._Slice._batch, []
+    real, batches = deleting.Deletion.step, []
 
     def interrupted(slice_):
         step = real(slice_)
@@ -298,7 +299,7 @@ def test_it_is_paused_resumed_and_cancelled_between_batches(context, account, sm
                 (pause_job if len(batches) == 2 else cancel_job)(session, job.id)
         return step
 
-    monkeypatch.setattr(deleting._Slice, "_batch", interrupted)
+    monkeypatch.setattr(deleting.Deletion, "step", interrupted)
     assert carry_on(context, job.id) == "lost"
     assert (the_job(context, account, job.id).state, left(context, account)) == ("paused", 40)
     assert carry_on(context, job.id) == "ignored"
@@ -318,7 +319,7 @@ def test_it_is_paused_resumed_and_cancelled_between_batches(context, account, sm
 def test_a_slice_ends_and_another_goes_on(context, account, small, monkeypatch):
     some_talks(context, account, 2, 30)
     job = a_deletion(context, account, all=True)
-    monkeypatch.setattr(deleting, "TURN", 0.0)
+    monkeypatch.setattr(deleting.Deletion, "turn", 0.0)
     words = [carry_on(context, job.id) for _ in range(15)]
     assert words[-1] == "ignored"
     assert words.index("completed") >= 7
@@ -476,11 +477,11 @@ def test_a_closed_account_deletes_no_further(context, account):
 
 def test_due_deletions_are_hinted_and_found_by_the_poll_worker(context, account):
     job = a_deletion(context, account, all=True)
-    assert undeleted(context, timedelta(0), 5) == [job.id]
-    assert hint_deletions(context) == 0  # the door has sent one just now
+    assert unserved_jobs(context, timedelta(0), 5) == [job.id]
+    assert hint_jobs(context) == 0  # the door has sent one just now
     execute(context, "UPDATE jobs SET hinted_at = NULL")
-    assert hint_deletions(context) == 1
+    assert hint_jobs(context) == 1
     with context.transaction(account) as session:
         pause_job(session, job.id)
         assert get_job(session, job.id)[1].seconds is None
-    assert undeleted(context, timedelta(0), 5) == []
+    assert unserved_jobs(context, timedelta(0), 5) == []

@@ -9,9 +9,9 @@ import time
 import pytest
 
 from core.annotating import annotate
+from core.carrying import carry_on
 from core.chat.provider import Finished, FinishReason, TextDelta
 from core.conversations import delete_conversation
-from core.deleting import carry_on
 from core.errors import NotFound, RunFailed
 from core.messages import delete_message, update_message
 from core.talking import dispatch, send

@@ -74,6 +74,19 @@ BESIDE = (
         "UPDATE annotations SET job_id = (SELECT id FROM jobs WHERE account_id = :account LIMIT 1)"
         " WHERE account_id = :account"
     ),
+    (
+        "UPDATE jobs SET file_id = (SELECT id FROM files WHERE account_id = :account LIMIT 1)"
+        " WHERE account_id = :account"
+    ),
+    (
+        "INSERT INTO job_errors (job_id, number, account_id, row, code)"
+        " SELECT id, 1, account_id, 1, 'not_json' FROM jobs WHERE account_id = :account LIMIT 1"
+    ),
+    (
+        "INSERT INTO import_keys (account_id, kind, key, number, job_id, target_id, made)"
+        " SELECT account_id, 'task', decode(repeat('00', 16), 'hex'), 1, id, id, true FROM jobs"
+        " WHERE account_id = :account LIMIT 1"
+    ),
 )
 
 SERVERS = ["bundled", *(["15"] if (OLDEST / "postgres").exists() else [])]

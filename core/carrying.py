@@ -1,0 +1,28 @@
+"""Which craft carries out which kind of job."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from threading import Event
+
+from core.context import Context
+from core.deleting import Deletion
+from core.slices import Craft, Hold, claim, work_on
+from models import JobKind
+
+CRAFTS: Mapping[JobKind, Callable[[Hold], Craft]] = {JobKind.DELETE: Deletion}
+
+
+def carry_on(context: Context, job_id: uuid.UUID, stopping: Event | None = None) -> str:
+    """Carries a job on for a slice, if it is due: `ignored lost completed failed cancelled`, or
+    `sliced paced`: given back, to be gone on with.
+
+    Raises:
+        Unavailable: the database is away; the lease will run out and the job be claimed again.
+
+    """
+    hold = claim(context, job_id)
+    if hold is None:
+        return "ignored"
+    return work_on(hold, CRAFTS[hold.kind](hold), stopping or Event())
