@@ -87,6 +87,10 @@ def some_knowledge(context: Context, account: uuid.UUID, conversation_id: uuid.U
 # A row of every table of files for an account, linked to wherever it may be; no content, so no storage.
 TABLES = (
     "INSERT INTO files (id, account_id, name) VALUES (gen_random_uuid(), :account, 'f')",
+    (
+        "UPDATE jobs SET file_id = (SELECT id FROM files WHERE account_id = :account LIMIT 1)"
+        " WHERE account_id = :account"
+    ),
     "INSERT INTO datasets (id, account_id, store, name) VALUES (gen_random_uuid(), :account, 's', 'files')",
     (
         "INSERT INTO dataset_files (account_id, dataset_id, file_id, type)"

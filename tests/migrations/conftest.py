@@ -75,10 +75,6 @@ BESIDE = (
         " WHERE account_id = :account"
     ),
     (
-        "UPDATE jobs SET file_id = (SELECT id FROM files WHERE account_id = :account LIMIT 1)"
-        " WHERE account_id = :account"
-    ),
-    (
         "INSERT INTO job_errors (job_id, number, account_id, row, code)"
         " SELECT id, 1, account_id, 1, 'not_json' FROM jobs WHERE account_id = :account LIMIT 1"
     ),
