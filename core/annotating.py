@@ -30,8 +30,9 @@ from core.errors import CrontalkError, Unavailable
 from core.privacy.model import ModelAway, namer_of
 from core.privacy.policy import Direction
 from core.privacy.spans import Span
+from core.said import tokens_of
 from core.settlement import SUMMARY
-from core.shield import shield_of, spoken_by_us, tokens_of
+from core.shield import shield_of, spoken_by_us
 from models import Message, PiiState
 
 log = structlog.get_logger()

@@ -14,7 +14,7 @@ from sqlalchemy import Row
 from core.backfills import Plan, Progress
 from core.explain import Explanation, History
 from core.past import read_past
-from core.shield import stored_said
+from core.said import stored_said
 from models import (
     OPEN,
     Account,

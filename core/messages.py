@@ -21,7 +21,8 @@ from core.errors import InvalidInput, NotFound
 from core.meta import merged_meta
 from core.privacy.policy import Direction
 from core.rows import MetaFilter, as_id, has_meta, not_found, own
-from core.shield import Said, Shield, given_alone, shield_of, stored_said, texts_of, tokens_of
+from core.said import Said, given_alone, stored_said, texts_of, tokens_of
+from core.shield import Shield, shield_of
 from core.usage import count_usage
 from core.vault import forget_tokens
 from models import Conversation, ErasureKind, Message, MessageType, new_ids

@@ -12,7 +12,8 @@ from core.drafts import checked_words
 from core.privacy.policy import Policy, effective
 from core.privacy.policy_documents import Document, read_policy
 from core.rows import own
-from core.shield import Said, shield_for
+from core.said import Said
+from core.shield import shield_for
 from models import Account, Bot, Conversation
 
 Owner = Account | Bot | Conversation

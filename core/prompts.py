@@ -18,7 +18,8 @@ from sqlalchemy.orm import Session
 from core.keys import account_key
 from core.planning import Prompt
 from core.privacy.policy import Direction
-from core.shield import Said, Shield, shield_for, shield_of, tokens_of
+from core.said import Said, tokens_of
+from core.shield import Shield, shield_for, shield_of
 from core.vault import open_value
 from models import Task
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import uuid
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -24,19 +24,19 @@ from core.entities import Entity
 from core.errors import CrontalkError, InvalidInput, PrivacyFailed
 from core.privacy.altered import Known as Tokens
 from core.privacy.detect import DETECTOR, Scope, detect
-from core.privacy.kinds import LABELS
 from core.privacy.known import Identity, Known, known
-from core.privacy.operators import Entry, Redacted, Taken, read_stored, redact, stored
+from core.privacy.operators import Redacted, Taken, read_stored, redact
 from core.privacy.placeholders import TOKENS
 from core.privacy.policy import Direction, Operator, Policy, effective
 from core.privacy.redacting import Redactor
 from core.privacy.restoring import escape_lookalikes
 from core.privacy.spans import Span
-from core.privacy.wire import given_spans, redacted_documents
+from core.privacy.wire import given_spans
+from core.said import GIVEN, Said, kind_of
 from core.turn_requests import TurnRequest
 from core.usage import a_slot
 from core.vault import Vault
-from models import MAX_TEXT_BYTES, Message, PiiState
+from models import MAX_TEXT_BYTES, PiiState
 
 # Who speaks in the conversation, and what they are to be protected with. Policies as text: what was read is
 # remembered by it.
@@ -66,40 +66,7 @@ COUNT = text(
     " ORDER BY f.account, f.kind"
     " ON CONFLICT (account_id, day, slot, kind) DO UPDATE SET count = d.count + excluded.count"
 )
-GIVEN = "given"
 LONG_NUMBER = 10**8
-
-
-@dataclass(frozen=True)
-class Said:
-    """A text as it is stored, and what was found in it."""
-
-    text: str = field(repr=False)
-    taken: tuple[Taken, ...] = ()
-    tokens: tuple[Taken, ...] = ()  # real ones that stood there already
-
-    @property
-    def pii(self) -> list[dict[str, Any]] | None:
-        """The entities as `messages.pii` keeps them: places in the stored text, and nothing of its words."""
-        found = [*stored(self.taken), *stored(self.tokens)]
-        return sorted(found, key=lambda entity: int(entity["b"])) or None
-
-    @property
-    def found(self) -> list[Taken]:
-        """Everything that is known of it, in order."""
-        return sorted((*self.taken, *self.tokens), key=lambda one: one.stored_begin)
-
-    def documents(self, submitted: str) -> list[dict[str, Any]]:
-        """The entities as the wire shows them, to whoever sent the text."""
-        return redacted_documents(Redacted(self.text, tuple(self.found)), submitted)
-
-    @property
-    def types(self) -> list[str] | None:
-        return types_of(self.pii)
-
-
-def types_of(pii: Sequence[Mapping[str, Any]] | None) -> list[str] | None:
-    return sorted({str(entity["t"]) for entity in pii}) if pii else None
 
 
 @dataclass
@@ -337,15 +304,6 @@ def stateless_shield(
     return shield.detached() if shield else None
 
 
-def given_alone(words: str, given: Iterable[Entity]) -> Said:
-    """Where there is no privacy: what the sender knows of is written down, and the text is left alone."""
-    taken = tuple(
-        Taken(e.type, e.begin, e.end, e.begin, e.end, 1.0, GIVEN, Operator.ANNOTATE)
-        for e in sorted(given_spans(given), key=lambda span: span.begin)
-    )
-    return Said(words, taken)
-
-
 def _shield(row: RowMapping, vault: Vault) -> Shield | None:
     policy = _policy(
         row["account_policy"],
@@ -422,33 +380,3 @@ def _standing(redacted: Redacted, honoured: Collection[str]) -> tuple[Taken, ...
         for found in TOKENS.finditer(redacted.text)
         if found.start() not in taken and found.group() in honoured
     )
-
-
-def kind_of(token: str) -> str:
-    """The kind of what a token stands for, as far as its label tells."""
-    label = token[1:].partition(":")[0]
-    return LABELS.get(label, label.upper())
-
-
-def stored_said(words: str, pii: Sequence[dict[str, Any]] | None) -> Said:
-    """A text as it is stored, with what is known of it: what was there before is not told any more."""
-    taken = tuple(
-        Taken(e.type, e.begin, e.end, e.begin, e.end, e.score, e.source, e.operator) for e in read_stored(pii)
-    )
-    return Said(words, taken)
-
-
-def tokens_at(pii: Sequence[dict[str, Any]] | None) -> list[Entry]:
-    """Where the real tokens of a stored text stand."""
-    return [entry for entry in read_stored(pii) if entry.operator is Operator.TOKENISE]
-
-
-def tokens_of(words: str, pii: Sequence[Mapping[str, Any]] | None) -> frozenset[str]:
-    """The real tokens of a stored text."""
-    return frozenset(words[e["b"] : e["e"]] for e in pii or () if e["o"] == Operator.TOKENISE)
-
-
-def texts_of(message: Message) -> list[str]:
-    """Everything of a message that can name a token."""
-    meta = json.dumps(message.meta, ensure_ascii=False)
-    return [said for said in (message.text, message.name, message.description, meta) if said]

@@ -24,7 +24,7 @@ from core.privacy.operators import Taken, read_stored, stored
 from core.privacy.placeholders import TOKENS
 from core.privacy.restoring import Restorer, restore_altered
 from core.privacy.tokens import restore_spans
-from core.shield import kind_of, tokens_at
+from core.said import kind_of, tokens_at
 from core.vault import open_value, values_in
 from models import Conversation, Message
 

@@ -29,9 +29,10 @@ from core.notes import MemoryNotes, StoredNotes
 from core.outcomes import Answer, Failure, Outdated, Postponed
 from core.privacy.placeholders import TOKENS
 from core.privacy.restoring import escape_lookalikes
+from core.said import tokens_at, tokens_of
 from core.settings import Settings
 from core.settlement import discard, lock, patiently, put_off, settle_failure, store
-from core.shield import Shield, offer_tokens, shield_of, spoken_by_us, stateless_shield, tokens_at, tokens_of
+from core.shield import Shield, offer_tokens, shield_of, spoken_by_us, stateless_shield
 from core.telling import ChannelTelling, ShieldedTelling, Silence, Telling, Withheld
 from core.turn_requests import ALL, TurnRequest
 from core.turn_results import TurnResult, cut, result_of, stateless_events

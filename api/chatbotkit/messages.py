@@ -31,7 +31,7 @@ from core.drafts import Draft, draft_of, drafts_of
 from core.entities import read_entities
 from core.errors import NotAuthorized
 from core.ratings import downvote_value, rate, upvote_value
-from core.shield import stored_said
+from core.said import stored_said
 from core.sight import SCOPE, seen_messages
 from models import MessageType
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.entities import Entity, Units, read_entities
 from core.errors import InvalidInput
-from core.shield import given_alone
+from core.said import given_alone
 
 TEXT = "Hi 😀, I am Zoë 👩‍🚀 of Bern."
 
