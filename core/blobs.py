@@ -245,6 +245,17 @@ def read_stored(context: Context, stored: Stored) -> Iterator[bytes]:
         yield piece
 
 
+def read_chunk(context: Context, stored: Stored, number: int) -> bytes:
+    """One chunk of the content, of `chunks_of(stored.size)`: for whoever reads here and there.
+
+    Raises:
+        ContentDamaged: it is not what was stored. Unavailable.
+
+    """
+    last = chunks_of(stored.size) - 1
+    return _opened(content_of(context.settings), stored, number, last=number == last)
+
+
 def sweep_blobs(context: Context) -> int:
     """Removes content whose row is gone, and uploads that never ended; answers how many it removed.
 

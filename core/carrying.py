@@ -8,10 +8,16 @@ from threading import Event
 
 from core.context import Context
 from core.deleting import Deletion
+from core.importing import Import
 from core.slices import Craft, Hold, claim, work_on
+from core.undoing import Undo
 from models import JobKind
 
-CRAFTS: Mapping[JobKind, Callable[[Hold], Craft]] = {JobKind.DELETE: Deletion}
+CRAFTS: Mapping[JobKind, Callable[[Hold], Craft]] = {
+    JobKind.DELETE: Deletion,
+    JobKind.IMPORT: Import,
+    JobKind.UNDO: Undo,
+}
 
 
 def carry_on(context: Context, job_id: uuid.UUID, stopping: Event | None = None) -> str:

@@ -202,6 +202,14 @@ def rate_for(session: Session, rate: str | None) -> Rate | None:
     return own_rate
 
 
+def rates_of(session: Session, job: Job) -> list[tuple[str, Rate]]:
+    """The account's rate, which all its deletions share, and the job's own."""
+    most = bulk_rate_of(session, job.account_id, settings_of(session).rate_bulk)
+    own = parse_rate(job.params["rate"]) if "rate" in job.params else None
+    found = [("delete", most), (bucket_of(job.id), own)]
+    return [(kind, rate) for kind, rate in found if rate is not None]
+
+
 def bucket_of(job_id: uuid.UUID) -> str:
     """The kind of the bucket of a deletion that has a rate of its own."""
     return f"job:{job_id}"

@@ -11,13 +11,10 @@ from dataclasses import replace
 from sqlalchemy.orm import Session
 
 from core.buckets import Buckets
-from core.context import settings_of
 from core.conversations import SLICE
-from core.delete_jobs import bucket_of, end_delete_job
+from core.delete_jobs import end_delete_job, rates_of
 from core.erasures import note_many
 from core.purging import NOTHING, Purged, purge_conversations, purge_messages, trim_conversation
-from core.quotas import bulk_rate_of
-from core.rates import Rate, parse_rate
 from core.selection import Selection, What, selected_of
 from core.slices import TURN, Hold, Step
 from core.walking import Found, Pace, Place, Walk
@@ -49,7 +46,7 @@ class Deletion:
         """Nothing is open between batches."""
 
     def _batch(self, session: Session, job: Job) -> Step:
-        buckets = Buckets(session, job.account_id, _rates(session, job))
+        buckets = Buckets(session, job.account_id, rates_of(session, job))
         grant = buckets.grant(self._pace.size)
         if not grant.count:
             return Step(wait=grant.wait, worked=False)
@@ -84,14 +81,6 @@ class Deletion:
             following = replace(place, found=seen)
         job.cursor = str(following)
         return Step()
-
-
-def _rates(session: Session, job: Job) -> list[tuple[str, Rate]]:
-    """The account's rate, which all its deletions share, and the job's own."""
-    most = bulk_rate_of(session, job.account_id, settings_of(session).rate_bulk)
-    own = parse_rate(job.params["rate"]) if "rate" in job.params else None
-    found = [("delete", most), (bucket_of(job.id), own)]
-    return [(kind, rate) for kind, rate in found if rate is not None]
 
 
 def _purge(session: Session, job: Job, selection: Selection, found: Found) -> tuple[Purged, int]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import uuid
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -35,7 +35,7 @@ from core.privacy.wire import given_spans
 from core.said import GIVEN, Said, kind_of
 from core.turn_requests import TurnRequest
 from core.usage import a_slot
-from core.vault import Vault
+from core.vault import Vault, tokens_kept
 from models import MAX_TEXT_BYTES, PiiState
 
 # Who speaks in the conversation, and what they are to be protected with. Policies as text: what was read is
@@ -288,6 +288,33 @@ def shield_for(
     values = {"account": account, "bot": bot, "contact": contact, "privacy": privacy, "policy": own}
     row = session.execute(SPEAKERS, values).mappings().one_or_none()
     return None if row is None else _shield(row, Vault(session, account, scope, kept=kept))
+
+
+def shields_alike(
+    session: Session,
+    account: uuid.UUID,
+    *,
+    bot: uuid.UUID | None,
+    contact: uuid.UUID | None,
+    privacy: bool = False,
+) -> Callable[[uuid.UUID], Shield | None]:
+    """What makes the shields of conversations that are being written, all with this bot and this contact: who
+    speaks and under which policy is looked up once.
+    """
+    like = shield_for(session, account, account, bot=bot, contact=contact, kept={}, privacy=privacy)
+    if like is None:
+        return lambda _: None
+    policy, scope, version = like.policy, like.scope, like.version
+    return lambda one: Shield(policy, scope, Vault(session, account, one, kept={}), version)
+
+
+def kept_shields_of(session: Session, conversation_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Shield]:
+    """As `shields_of`, with their tokens at hand: whoever works with them asks the database nothing more."""
+    found = shields_of(session, conversation_ids)
+    tokens = tokens_kept(session, list(found))
+    for conversation, shield in found.items():
+        shield.vault.kept = tokens.get(conversation, {})
+    return found
 
 
 def spoken_by_us(run_id: uuid.UUID | None, step: str | None) -> bool:

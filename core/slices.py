@@ -45,6 +45,11 @@ RENEW = text(
     "UPDATE jobs SET lease_until = lease.end, run_at = lease.end, crashes = 0"
     " FROM (SELECT clock_timestamp() + CAST(:lease AS interval) AS end) AS lease WHERE id = :id"
 )
+KEEP = text(
+    "UPDATE jobs SET lease_until = lease.end, run_at = lease.end"
+    " FROM (SELECT clock_timestamp() + CAST(:lease AS interval) AS end) AS lease"
+    " WHERE id = :id AND epoch = :epoch AND state = 'running' RETURNING id"
+)
 GIVE_BACK = text(
     "UPDATE jobs SET lease_until = NULL, crashes = 0, run_at = now() + CAST(:delay AS interval),"
     " hints = hints + :hinted, hinted_at = CASE WHEN :hinted = 1 THEN now() END"
@@ -74,6 +79,10 @@ class Step:
     ended: str | None = None
     wait: timedelta = timedelta(0)
     worked: bool = True
+
+
+class Lost(Exception):
+    """The job is in other hands, or has ended: whoever held it stops."""
 
 
 class Craft(Protocol):
@@ -129,6 +138,18 @@ class Hold:
                 session.flush()
                 session.execute(RENEW, {"id": job.id, "lease": self.context.settings.lease})
             return step
+
+    def renew(self) -> None:
+        """Keeps the job between two batches that are long in coming.
+
+        Raises:
+            Lost.
+
+        """
+        with self.transaction() as session:
+            values = {"id": self.id, "epoch": self.epoch, "lease": self.context.settings.lease}
+            if session.execute(KEEP, values).one_or_none() is None:
+                raise Lost
 
     def take(self, session: Session) -> Job | None:
         """The job, locked, while it is ours: whoever pauses, resumes or ends it raises the epoch."""
@@ -201,6 +222,8 @@ class _Slice:
         began = time.monotonic()
         try:
             step = self._craft.step()
+        except Lost:
+            return Step("lost")
         except Unavailable:
             self._failures += 1
             if self._failures > FAILURES:

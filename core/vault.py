@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import text
@@ -19,6 +19,16 @@ ALL = text("SELECT token, value FROM pii_tokens WHERE conversation_id = :convers
 SOME = text(
     "SELECT conversation_id, token, value FROM pii_tokens WHERE (conversation_id, token) IN"
     " (SELECT * FROM unnest(CAST(:conversations AS uuid[]), CAST(:tokens AS text[])))"
+)
+ALL_OF = text(
+    "SELECT conversation_id, token, value FROM pii_tokens"
+    " WHERE conversation_id = ANY(CAST(:conversations AS uuid[]))"
+)
+KEEP_MANY = text(
+    "INSERT INTO pii_tokens (conversation_id, token, account_id, value)"
+    " SELECT t.conversation, t.token, :account, t.value FROM unnest(CAST(:conversations AS uuid[]),"
+    "  CAST(:tokens AS text[]), CAST(:values AS bytea[])) AS t (conversation, token, value)"
+    " ON CONFLICT (conversation_id, token) DO NOTHING"
 )
 KEEP = text(
     "INSERT INTO pii_tokens (conversation_id, token, account_id, value)"
@@ -143,6 +153,24 @@ def open_value(key: AccountKey, token: str, sealed: bytes) -> str:
 
     """
     return key.unseal(bytes(sealed), _place(token)).decode()
+
+
+def tokens_kept(session: Session, conversations: Sequence[uuid.UUID]) -> dict[uuid.UUID, dict[str, bytes]]:
+    """The tokens of conversations with their sealed values; in one statement."""
+    found: dict[uuid.UUID, dict[str, bytes]] = {}
+    if conversations:
+        for row in session.execute(ALL_OF, {"conversations": list(conversations)}):
+            found.setdefault(row.conversation_id, {})[row.token] = bytes(row.value)
+    return found
+
+
+def keep_all(session: Session, account: uuid.UUID, vaults: Iterable[Vault]) -> None:
+    """Stores what was minted in several vaults of an account, in one statement."""
+    rows = [(v.scope, token, sealed) for v in vaults for token, sealed in v.sealed.items()]
+    if rows:
+        conversations, tokens, values = zip(*rows, strict=True)
+        lists = {"conversations": list(conversations), "tokens": list(tokens), "values": list(values)}
+        session.execute(KEEP_MANY, {"account": account, **lists})
 
 
 def values_of(session: Session, account: uuid.UUID, conversation: uuid.UUID) -> dict[str, str]:

@@ -30,6 +30,7 @@ class JobKind(StrEnum):
     ANNOTATE = "annotate"
     DELETE = "delete"
     IMPORT = "import"
+    UNDO = "undo"
     EXPORT = "export"
     ANONYMISE = "anonymise"
 
@@ -52,7 +53,7 @@ class JobState(StrEnum):
 DUE_STATES = (JobState.PENDING, JobState.RUNNING)
 UNFINISHED = (*DUE_STATES, JobState.PAUSED)
 # Those that workers carry out, a slice at a time.
-SLICED = (JobKind.DELETE, JobKind.IMPORT, JobKind.EXPORT, JobKind.ANONYMISE)
+SLICED = (JobKind.DELETE, JobKind.IMPORT, JobKind.UNDO, JobKind.EXPORT, JobKind.ANONYMISE)
 
 
 class Job(Base):

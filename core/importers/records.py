@@ -93,12 +93,14 @@ class Reject:
 Record = Conversation | Task | Reject
 
 CODES: Mapping[str, str] = {
+    "bad_contact": "whom it was with could not be stored; the conversation was",
     "bad_message": "a message in it is not in the format's shape; the others were read",
     "bad_schedule": "its schedule is none that could ever fire",
     "bad_utf8": "it is not UTF-8",
     "damaged": "the archive is damaged here",
     "digest_mismatch": "the export is not what was written: its digest differs",
     "duplicate_key": "an object in it has a key twice",
+    "meta_dropped": "a meta in it is larger than can be stored; the rest was stored without it",
     "missing_shard": "a file of the export's series is missing before this row",
     "no_conversation": "it is no conversation of this format",
     "no_mapping": "it has no messages to read: its mapping is missing",
@@ -107,10 +109,12 @@ CODES: Mapping[str, str] = {
     "rrule_unsupported": "its rule of repetition has no schedule that means the same",
     "too_deep": "it is nested too deep",
     "too_large": "it is larger than a row may be",
+    "too_long": "a text in it is too long with what stands for its personal data; the others were stored",
     "too_many_values": "it holds more values than a row may",
     "trailing": "there is more after the end of the data",
     "truncated": "the data ends in the middle",
     "unreadable": "its shape is unknown",
+    "unstorable": "it was read, but the database took nothing of it",
 }
 
 

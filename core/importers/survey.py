@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
@@ -111,8 +111,9 @@ def survey(
     columns: Mapping[str, str] | None = None,
     timezone: str | None = None,
     limits: Limits | None = None,
+    each: Callable[[Record], None] | None = None,
 ) -> Survey:
-    """Reads a source to its end, as an import would, and stores nothing.
+    """Reads a source to its end, as an import would, and stores nothing. `each` is shown every record.
 
     The same source gives the same survey each time.
 
@@ -127,8 +128,14 @@ def survey(
         raise InvalidInput("The format of this file is not known; name it, if it is one of ours.")
     made = Survey(name)
     records = read(source, name, unknowns=made.unknowns, limits=limits, columns=columns, timezone=timezone)
-    _Surveying(made).every(records)
+    _Surveying(made).every(records if each is None else _shown(records, each))
     return made
+
+
+def _shown(records: Iterable[Record], each: Callable[[Record], None]) -> Iterator[Record]:
+    for record in records:
+        each(record)
+        yield record
 
 
 class _Surveying:

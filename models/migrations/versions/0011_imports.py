@@ -12,7 +12,7 @@ branch_labels = None
 depends_on = None
 
 BEFORE = "'backfill', 'annotate', 'delete'"
-KINDS = f"{BEFORE}, 'import', 'export', 'anonymise'"
+KINDS = f"{BEFORE}, 'import', 'undo', 'export', 'anonymise'"
 
 
 def upgrade() -> None:
@@ -79,7 +79,7 @@ def downgrade() -> None:
     op.drop_constraint(op.f("fk_jobs_account_id_file_id"), "jobs", type_="foreignkey")
     op.drop_column("jobs", "counts")
     op.drop_column("jobs", "file_id")
-    op.execute("DELETE FROM jobs WHERE kind IN ('import', 'export', 'anonymise')")
+    op.execute("DELETE FROM jobs WHERE kind IN ('import', 'undo', 'export', 'anonymise')")
     _kind(BEFORE)
 
 

@@ -1,0 +1,390 @@
+"""Storing what an import has read: conversations, messages, contacts and tasks, each once.
+
+Everything is written in the caller's transaction: rows are copied in while they are redacted, so that the
+database stores one message while the next is looked at. What was imported before is known by its key and
+left alone; privacy is that of the conversation a message comes to.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from core.annotations import enqueue_annotations
+from core.context import settings_of
+from core.copying import copied_in
+from core.errors import InvalidInput
+from core.import_contacts import contacts_of
+from core.import_keys import Entry, Keys, Known
+from core.import_rows import Piece, Placed, Talk
+from core.importers.records import Conversation, Message, Reject, Task
+from core.privacy.policy import Direction
+from core.rows import database_now
+from core.shield import Shield, kept_shields_of, shields_alike
+from core.tasks import create_task, pause_task
+from core.vault import keep_all
+from models import ImportKind, Job, PiiState, new_id, new_ids
+from models import Message as Row
+
+NAME, DESCRIPTION, META = 1000, 64 * 1024, 64 * 1024  # bytes, as the API takes them
+PAUSED = "imported"
+OWN = "crontalk"
+
+LOCK = text(
+    "SELECT id, next_seq, last_message_at FROM conversations WHERE id = ANY(CAST(:ids AS uuid[]))"
+    " AND account_id = :account ORDER BY id FOR NO KEY UPDATE"
+)
+KEEP_BOT = text("SELECT id FROM bots WHERE id = :id AND account_id = :account FOR KEY SHARE")
+KEEP_CONTACT = text("SELECT id FROM contacts WHERE id = :id AND account_id = :account FOR KEY SHARE")
+EXTEND = text(
+    "UPDATE conversations c SET next_seq = t.seq, last_message_at = t.at, updated_at = now()"
+    " FROM unnest(CAST(:ids AS uuid[]), CAST(:seqs AS int[]), CAST(:ats AS timestamptz[])) AS t (id, seq, at)"
+    " WHERE c.id = t.id"
+)
+CONVERSATIONS = (
+    "id", "account_id", "bot_id", "contact_id", "source", "name", "description", "privacy", "meta",
+    "next_seq", "last_message_at", "created_at", "updated_at",
+)  # fmt: skip
+MESSAGES = (
+    "id", "account_id", "conversation_id", "seq", "type", "name", "description", "text", "meta", "pii",
+    "pii_types", "pii_state", "pii_version", "created_at", "updated_at",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an import was asked to make of what it reads."""
+
+    format: str
+    bot_id: uuid.UUID | None = None
+    contact_id: uuid.UUID | None = None
+    privacy: bool = False
+
+
+@dataclass
+class Memory:
+    """What one import keeps from batch to batch: nothing that the database does not know as well."""
+
+    conversations: dict[bytes, Known] = field(default_factory=dict)
+
+    def keep(self, known: Mapping[bytes, Known], last: bytes | None) -> None:
+        """Of all that was looked up only the conversation that goes on."""
+        self.conversations = {last: known[last]} if last is not None and last in known else {}
+
+    def forget(self) -> None:
+        """After a transaction that did not commit."""
+        self.conversations = {}
+
+
+@dataclass
+class Outcome:
+    """What came of some pieces: numbers by name, the rejects, the rows that brought something new, and those
+    of which a record could not be stored.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    rejects: list[Reject] = field(default_factory=list)
+    wrote: set[int] = field(default_factory=set)
+    failed: set[int] = field(default_factory=set)
+
+    def add(self, other: Outcome) -> None:
+        self.counts.update(other.counts)
+        self.rejects += other.rejects
+        self.wrote |= other.wrote
+        self.failed |= other.failed
+
+
+def store(
+    session: Session, job: Job, pieces: Sequence[Piece], options: Options, memory: Memory | None = None
+) -> Outcome:
+    """Stores what is new of these pieces, all in this transaction.
+
+    Raises:
+        KeyUnusable: the installation has no key. InvalidInput: none of a record's fields, which are rejects.
+
+    """
+    return _Storing(session, job, options, memory or Memory()).all(pieces)
+
+
+class _Storing:
+    def __init__(self, session: Session, job: Job, options: Options, memory: Memory) -> None:
+        self.session, self.job, self.options, self.memory = session, job, options, memory
+        self.account = job.account_id
+        self.keys = Keys(session, self.account)
+        self.now = database_now(session)
+        self.out = Outcome()
+        self.talks: dict[bytes, Talk] = {}
+        # Whoever was deleted meanwhile is not linked to; who is there stays until this has committed.
+        self.bot = session.scalar(KEEP_BOT, {"id": options.bot_id, "account": self.account})
+        self.contact = session.scalar(KEEP_CONTACT, {"id": options.contact_id, "account": self.account})
+        self.model = settings_of(session).pii_ner is not None
+
+    def all(self, pieces: Sequence[Piece]) -> Outcome:
+        for piece in pieces:
+            if isinstance(piece.record, Reject):
+                self.out.rejects.append(piece.record)
+        talks = [piece for piece in pieces if isinstance(piece.record, Conversation)]
+        if talks:
+            self.conversations(talks)
+        tasks = [piece.record for piece in pieces if isinstance(piece.record, Task)]
+        if tasks:
+            self.tasks(tasks)
+        return self.out
+
+    def conversations(self, pieces: Sequence[Piece]) -> None:
+        keyed = [
+            (self.keys.key(ImportKind.CONVERSATION, piece.record.key), piece)
+            for piece in pieces
+            if isinstance(piece.record, Conversation)
+        ]
+        known = self.keys.known(ImportKind.CONVERSATION, [key for key, _ in keyed], self.memory.conversations)
+        there = self._locked(known)
+        for key, piece in keyed:
+            self._plan(key, piece, known, there)
+        self.memory.keep(known, keyed[-1][0] if not keyed[-1][1].last else None)
+        written = list(self.talks.values())
+        new = [talk for talk in written if talk.head is not None]
+        self._find_contacts(new)
+        shields = self._shields(new, [talk for talk in written if talk.head is None])
+        self._write_conversations(new, shields)
+        self._write_messages(written, shields)
+        self._extend([talk for talk in written if talk.head is None and talk.placed])
+        self._note(written)
+        found = [shield for shield in shields.values() if shield is not None]
+        keep_all(self.session, self.account, [shield.vault for shield in found])
+        for shield in found:
+            shield.vault.sealed.clear()
+            shield.keep()
+
+    def _find_contacts(self, talks: Sequence[Talk]) -> None:
+        """Whom new conversations are with: known from before, found by what is told of them, or made."""
+        told = {talk.head.contact.key: talk for talk in talks if talk.head and talk.head.contact}
+        wanted = [talk.head.contact for talk in told.values() if talk.head and talk.head.contact]
+        found = contacts_of(self.session, self.keys, self.job, wanted)
+        self.out.counts["contacts"] += found.made
+        self.out.rejects += [Reject(_row(told[key]), "bad_contact") for key in found.refused]
+        for talk in talks:
+            contact = talk.head.contact if talk.head else None
+            talk.contact = (found.ids.get(contact.key) if contact else None) or self.contact
+
+    def _locked(self, known: Mapping[bytes, Known]) -> dict[uuid.UUID, Any]:
+        ids = sorted({one.target for one in known.values()})
+        values = {"ids": ids, "account": self.account}
+        return {row.id: row for row in self.session.execute(LOCK, values)} if ids else {}
+
+    def _plan(
+        self, key: bytes, piece: Piece, known: dict[bytes, Known], there: Mapping[uuid.UUID, Any]
+    ) -> None:
+        """Decides what is new of a piece, and gives it its places."""
+        record, counts = piece.record, self.out.counts
+        if not isinstance(record, Conversation):
+            return
+        before = known.get(key)
+        if before is not None and key not in self.talks and before.target not in there:
+            counts["deleted"] += len(record.messages)  # here, since it was imported
+            return
+        fresh, members = self._fresh(record, before)
+        counts["known"] += len(record.messages) - len(fresh)
+        if before is None:
+            before = known[key] = Known(new_id())
+            self.talks[key] = Talk(before.target, key, 0, head=record)
+            counts["conversations"] += 1
+        elif not fresh:
+            return
+        elif key not in self.talks:
+            row = there[before.target]
+            self.talks[key] = Talk(row.id, key, before.number, row.next_seq, row.last_message_at)
+        counts["messages"] += self.talks[key].add(record.row, fresh, members, self.now)
+        before.add(before.number + 1, b"".join(members))
+        self.out.wrote.add(record.row)
+
+    def _fresh(self, record: Conversation, known: Known | None) -> tuple[list[Message], list[bytes]]:
+        members = [self.keys.member(record.key, message.key) for message in record.messages]
+        if known is None or not known.members:
+            return list(record.messages), members
+        new = [
+            (message, member)
+            for message, member in zip(record.messages, members, strict=True)
+            if member not in known.members
+        ]
+        return [message for message, _ in new], [member for _, member in new]
+
+    def _shields(self, new: Sequence[Talk], old: Sequence[Talk]) -> dict[uuid.UUID, Shield | None]:
+        options = self.options
+        found: dict[uuid.UUID, Shield | None] = dict(kept_shields_of(self.session, [talk.id for talk in old]))
+        alike: dict[uuid.UUID | None, Callable[[uuid.UUID], Shield | None]] = {}
+        for talk in new:
+            if talk.contact not in alike:
+                alike[talk.contact] = shields_alike(
+                    self.session,
+                    self.account,
+                    bot=self.bot,
+                    contact=talk.contact,
+                    privacy=options.privacy,
+                )
+            found[talk.id] = alike[talk.contact](talk.id)
+        return found
+
+    def _write_conversations(self, talks: Sequence[Talk], shields: Mapping[uuid.UUID, Shield | None]) -> None:
+        with copied_in(self.session, "conversations", CONVERSATIONS) as write:
+            for talk in talks:
+                write(self._conversation(talk, shields[talk.id]))
+
+    def _conversation(self, talk: Talk, shield: Shield | None) -> tuple[Any, ...]:
+        head, options = talk.head, self.options
+        assert head is not None  # noqa: S101 (those that are made have one)
+        begun = talk.created_at or self.now
+        name, description = cut(head.title, NAME), cut(head.description, DESCRIPTION)
+        meta = head.meta if options.format == OWN else {**head.meta, "imported": _origin(head, options)}
+        if shield is not None:
+            name, description, meta = shield.label(name), shield.label(description), shield.tree(meta)
+        return (
+            talk.id, self.account, self.bot, talk.contact, options.format, name, description,
+            options.privacy, self._json(meta, head.row), talk.next_seq, talk.last_at, begun,
+            head.updated_at or begun,
+        )  # fmt: skip
+
+    def _write_messages(self, talks: Sequence[Talk], shields: Mapping[uuid.UUID, Shield | None]) -> None:
+        ids = iter(sorted(new_ids(sum(len(talk.placed) for talk in talks))))
+        waiting: list[Row] = []
+        with copied_in(self.session, "messages", MESSAGES) as write:
+            for talk in talks:
+                shield = shields.get(talk.id)
+                for placed in talk.placed:
+                    try:
+                        row = self._message(next(ids), talk, placed, shield)
+                    except InvalidInput:
+                        self.out.rejects.append(Reject(placed.row, "too_long"))
+                        self.out.counts["messages"] -= 1
+                        continue
+                    write(row)
+                    if row[11] is not None and row[11] != PiiState.DONE:
+                        waiting.append(Row(id=row[0], account_id=self.account, conversation_id=talk.id))
+        if waiting:
+            enqueue_annotations(self.session, waiting)
+
+    def _message(
+        self, message_id: uuid.UUID, talk: Talk, placed: Placed, shield: Shield | None
+    ) -> tuple[Any, ...]:
+        """The row of a message as it may be stored; see MESSAGES."""
+        message = placed.message
+        updated = message.updated_at or placed.at
+        head = (message_id, self.account, talk.id, placed.seq, message.type)
+        name, description = cut(message.name, NAME), cut(message.description, DESCRIPTION)
+        if shield is None:
+            meta = self._json(message.meta, placed.row)
+            return (
+                *head, name, description, message.text, meta, None, None, None, None, placed.at, updated,
+            )  # fmt: skip
+        given = message.meta
+        if given and message.type == "activity":
+            given = shield.unnamed(given, frozenset())
+        said = shield.said(message.text)
+        pii, types = said.pii, said.types
+        return (
+            *head,
+            shield.label(name),
+            shield.label(description),
+            said.text,
+            self._json(shield.tree(given) if given else given, placed.row),
+            None if pii is None else orjson.dumps(pii).decode(),
+            types,
+            shield.state if self.model and shield.asks_model(Direction.INBOUND) else PiiState.DONE,
+            shield.version,
+            placed.at,
+            updated,
+        )
+
+    def _json(self, meta: Mapping[str, Any], row: int) -> str:
+        """A meta as it is stored; one that cannot be is dropped and told of, so that the rest is not lost."""
+        if not meta:
+            return "{}"
+        try:
+            written = orjson.dumps(meta)
+        except TypeError:
+            written = b""
+        if not 0 < len(written) <= META:
+            self.out.rejects.append(Reject(row, "meta_dropped"))
+            return "{}"
+        return written.decode()
+
+    def _extend(self, talks: Sequence[Talk]) -> None:
+        if talks:
+            values = {
+                "ids": [talk.id for talk in talks],
+                "seqs": [talk.next_seq for talk in talks],
+                "ats": [talk.last_at for talk in talks],
+            }
+            self.session.execute(EXTEND, values)
+
+    def _note(self, talks: Sequence[Talk]) -> None:
+        entries = [
+            Entry(
+                talk.key,
+                talk.number + at,
+                talk.id,
+                talk.head is not None and at == 1,
+                part.members,
+                part.first_seq,
+                part.last_seq,
+            )
+            for talk in talks
+            for at, part in enumerate(talk.parts, 1)
+        ]
+        self.keys.store(self.job.id, ImportKind.CONVERSATION, entries)
+
+    def tasks(self, tasks: Sequence[Task]) -> None:
+        """Makes tasks, paused: whoever imports them decides when they begin."""
+        keyed = {self.keys.key(ImportKind.TASK, task.key): task for task in tasks}
+        known = self.keys.known(ImportKind.TASK, keyed, {})
+        made = []
+        for key, task in keyed.items():
+            if key in known:
+                self.out.counts["known"] += 1
+                continue
+            try:
+                made.append(Entry(key, 1, self._task(task), made=True))
+            except InvalidInput:
+                self.out.rejects.append(Reject(task.row, "bad_schedule"))
+                self.out.failed.add(task.row)
+                continue
+            self.out.counts["tasks"] += 1
+            self.out.wrote.add(task.row)
+        self.keys.store(self.job.id, ImportKind.TASK, made)
+
+    def _task(self, task: Task) -> uuid.UUID:
+        with self.session.begin_nested():
+            row = create_task(
+                self.session,
+                name=cut(task.name, NAME),
+                description=task.prompt,
+                schedule=task.schedule,
+                timezone=task.timezone,
+                expires_at=task.expires_at,
+                bot_id=self.bot,
+                contact_id=self.contact,
+                meta=dict(task.meta),
+            )
+            return pause_task(self.session, row.id, PAUSED).id
+
+
+def cut(words: str | None, most: int) -> str | None:
+    """A label within `most` bytes, cut where it is longer; nothing of a letter is left behind."""
+    if words is None or len(words) * 4 <= most:
+        return words
+    return words.encode()[:most].decode(errors="ignore")
+
+
+def _origin(head: Conversation, options: Options) -> dict[str, str]:
+    return {"from": options.format, "id": cut(head.key, NAME) or ""}
+
+
+def _row(talk: Talk) -> int:
+    return talk.head.row if talk.head else 0
