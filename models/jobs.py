@@ -156,6 +156,7 @@ class ImportKind(StrEnum):
     CONVERSATION = "conversation"
     CONTACT = "contact"
     TASK = "task"
+    BOT = "bot"
 
 
 class ImportKey(Base):
