@@ -30,7 +30,7 @@ from core.rows import database_now
 from core.shield import Shield, kept_shields_of, shields_alike
 from core.tasks import create_task, pause_task
 from core.vault import keep_all
-from models import ImportKind, Job, PiiState, new_id, new_ids
+from models import ImportKind, Job, PiiState, new_ids
 from models import Message as Row
 
 NAME, DESCRIPTION, META = 1000, 64 * 1024, 64 * 1024  # bytes, as the API takes them
@@ -146,8 +146,9 @@ class _Storing:
         ]
         known = self.keys.known(ImportKind.CONVERSATION, [key for key, _ in keyed], self.memory.conversations)
         there = self._locked(known)
-        for key, piece in keyed:
-            self._plan(key, piece, known, there)
+        # Sorted, so that lists show them in the order of their file.
+        for (key, piece), fresh_id in zip(keyed, sorted(new_ids(len(keyed))), strict=True):
+            self._plan(key, piece, known, there, fresh_id)
         self.memory.keep(known, keyed[-1][0] if not keyed[-1][1].last else None)
         written = list(self.talks.values())
         new = [talk for talk in written if talk.head is not None]
@@ -180,7 +181,12 @@ class _Storing:
         return {row.id: row for row in self.session.execute(LOCK, values)} if ids else {}
 
     def _plan(
-        self, key: bytes, piece: Piece, known: dict[bytes, Known], there: Mapping[uuid.UUID, Any]
+        self,
+        key: bytes,
+        piece: Piece,
+        known: dict[bytes, Known],
+        there: Mapping[uuid.UUID, Any],
+        fresh_id: uuid.UUID,
     ) -> None:
         """Decides what is new of a piece, and gives it its places."""
         record, counts = piece.record, self.out.counts
@@ -193,7 +199,7 @@ class _Storing:
         fresh, members = self._fresh(record, before)
         counts["known"] += len(record.messages) - len(fresh)
         if before is None:
-            before = known[key] = Known(new_id())
+            before = known[key] = Known(fresh_id)
             self.talks[key] = Talk(before.target, key, 0, head=record)
             counts["conversations"] += 1
         elif not fresh:
