@@ -152,7 +152,7 @@ def _store(
         for at in range(0, len(records), BATCH):
             part = records[at : at + BATCH]
             # Ids of one millisecond sort by chance; the order of the file is kept by sorting them.
-            ids = sorted(new_ids(len(part)))
+            ids = new_ids(len(part))
             rows = [{**place, **record, "id": each} for record, each in zip(part, ids, strict=True)]
             session.execute(insert(Record), rows)
         session.execute(SYNCED, {"dataset": dataset_id, "file": file_id})

@@ -17,6 +17,7 @@ from core.bots import find_bot
 from core.context import account_of, actor_of
 from core.errors import Conflict, InvalidInput
 from core.files import open_file
+from core.import_columns import Options
 from core.import_rows import pieces_of
 from core.importers import FORMATS
 from core.importers.records import Conversation, Reject, Task
@@ -24,7 +25,7 @@ from core.importers.table import COLUMNS
 from core.job_states import end, refuse_a_crowd, wake
 from core.rows import MetaFilter, checked_text, database_now, own
 from core.schedule.zones import find_zone
-from core.storing import Options, store
+from core.storing import store
 from models import Contact, File, Job, JobError, JobKind, JobState
 
 MOST_ERRORS = 10_000  # that are kept of one job; all are counted

@@ -17,6 +17,7 @@ from core.blobs import ContentDamaged
 from core.database import CONTENDED, is_transient
 from core.errors import NotFound, Unavailable
 from core.files import open_file
+from core.import_columns import Options
 from core.import_jobs import add_to, end_import_job, options_of
 from core.import_reading import Batch, Place, Reading
 from core.import_rows import Piece
@@ -24,7 +25,7 @@ from core.import_survey import survey_step
 from core.importers.records import Reject
 from core.keys import KeyUnusable
 from core.slices import Hold, Step
-from core.storing import Memory, Options, Outcome, store
+from core.storing import Memory, Outcome, store
 from models import ErrorClass, Job, JobState
 
 log = structlog.get_logger()

@@ -28,8 +28,10 @@ class Said:
     @property
     def pii(self) -> list[dict[str, Any]] | None:
         """The entities as `messages.pii` keeps them: places in the stored text, and nothing of its words."""
+        if not self.taken and not self.tokens:
+            return None
         found = [*stored(self.taken), *stored(self.tokens)]
-        return sorted(found, key=lambda entity: int(entity["b"])) or None
+        return sorted(found, key=lambda entity: int(entity["b"]))
 
     @property
     def found(self) -> list[Taken]:

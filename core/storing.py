@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
@@ -21,21 +20,19 @@ from core.annotations import enqueue_annotations
 from core.context import settings_of
 from core.copying import copied_in
 from core.errors import InvalidInput
+from core.import_columns import CONVERSATIONS, MESSAGES, NAME, Options, RowMaker, cut
 from core.import_contacts import contacts_of
 from core.import_keys import Entry, Keys, Known
-from core.import_rows import Piece, Placed, Talk
+from core.import_rows import Piece, Talk
 from core.importers.records import Conversation, Message, Reject, Task
-from core.privacy.policy import Direction
 from core.rows import database_now
 from core.shield import Shield, kept_shields_of, shields_alike
 from core.tasks import create_task, pause_task
 from core.vault import keep_all
-from models import ImportKind, Job, PiiState, new_ids
+from models import ImportKind, Job, new_ids
 from models import Message as Row
 
-NAME, DESCRIPTION, META = 1000, 64 * 1024, 64 * 1024  # bytes, as the API takes them
 PAUSED = "imported"
-OWN = "crontalk"
 
 LOCK = text(
     "SELECT id, next_seq, last_message_at FROM conversations WHERE id = ANY(CAST(:ids AS uuid[]))"
@@ -48,24 +45,6 @@ EXTEND = text(
     " FROM unnest(CAST(:ids AS uuid[]), CAST(:seqs AS int[]), CAST(:ats AS timestamptz[])) AS t (id, seq, at)"
     " WHERE c.id = t.id"
 )
-CONVERSATIONS = (
-    "id", "account_id", "bot_id", "contact_id", "source", "name", "description", "privacy", "meta",
-    "next_seq", "last_message_at", "created_at", "updated_at",
-)  # fmt: skip
-MESSAGES = (
-    "id", "account_id", "conversation_id", "seq", "type", "name", "description", "text", "meta", "pii",
-    "pii_types", "pii_state", "pii_version", "created_at", "updated_at",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Options:
-    """What an import was asked to make of what it reads."""
-
-    format: str
-    bot_id: uuid.UUID | None = None
-    contact_id: uuid.UUID | None = None
-    privacy: bool = False
 
 
 @dataclass
@@ -124,7 +103,7 @@ class _Storing:
         # Whoever was deleted meanwhile is not linked to; who is there stays until this has committed.
         self.bot = session.scalar(KEEP_BOT, {"id": options.bot_id, "account": self.account})
         self.contact = session.scalar(KEEP_CONTACT, {"id": options.contact_id, "account": self.account})
-        self.model = settings_of(session).pii_ner is not None
+        self.rows = RowMaker(self.account, options, settings_of(session).pii_ner is not None, self.now)
 
     def all(self, pieces: Sequence[Piece]) -> Outcome:
         for piece in pieces:
@@ -136,6 +115,7 @@ class _Storing:
         tasks = [piece.record for piece in pieces if isinstance(piece.record, Task)]
         if tasks:
             self.tasks(tasks)
+        self.out.rejects += self.rows.rejects
         return self.out
 
     def conversations(self, pieces: Sequence[Piece]) -> None:
@@ -146,8 +126,8 @@ class _Storing:
         ]
         known = self.keys.known(ImportKind.CONVERSATION, [key for key, _ in keyed], self.memory.conversations)
         there = self._locked(known)
-        # Sorted, so that lists show them in the order of their file.
-        for (key, piece), fresh_id in zip(keyed, sorted(new_ids(len(keyed))), strict=True):
+        # Ids rise, so that lists show them in the order of their file.
+        for (key, piece), fresh_id in zip(keyed, new_ids(len(keyed)), strict=True):
             self._plan(key, piece, known, there, fresh_id)
         self.memory.keep(known, keyed[-1][0] if not keyed[-1][1].last else None)
         written = list(self.talks.values())
@@ -241,85 +221,27 @@ class _Storing:
     def _write_conversations(self, talks: Sequence[Talk], shields: Mapping[uuid.UUID, Shield | None]) -> None:
         with copied_in(self.session, "conversations", CONVERSATIONS) as write:
             for talk in talks:
-                write(self._conversation(talk, shields[talk.id]))
-
-    def _conversation(self, talk: Talk, shield: Shield | None) -> tuple[Any, ...]:
-        head, options = talk.head, self.options
-        assert head is not None  # noqa: S101 (those that are made have one)
-        begun = talk.created_at or self.now
-        name, description = cut(head.title, NAME), cut(head.description, DESCRIPTION)
-        meta = head.meta if options.format == OWN else {**head.meta, "imported": _origin(head, options)}
-        if shield is not None:
-            name, description, meta = shield.label(name), shield.label(description), shield.tree(meta)
-        return (
-            talk.id, self.account, self.bot, talk.contact, options.format, name, description,
-            options.privacy, self._json(meta, head.row), talk.next_seq, talk.last_at, begun,
-            head.updated_at or begun,
-        )  # fmt: skip
+                write(self.rows.conversation(talk, self.bot, shields[talk.id]))
 
     def _write_messages(self, talks: Sequence[Talk], shields: Mapping[uuid.UUID, Shield | None]) -> None:
-        ids = iter(sorted(new_ids(sum(len(talk.placed) for talk in talks))))
+        ids = iter(new_ids(sum(len(talk.placed) for talk in talks)))
         waiting: list[Row] = []
         with copied_in(self.session, "messages", MESSAGES) as write:
             for talk in talks:
                 shield = shields.get(talk.id)
+                asked = self.rows.waits(shield)
                 for placed in talk.placed:
+                    message_id = next(ids)
                     try:
-                        row = self._message(next(ids), talk, placed, shield)
+                        write(self.rows.message(message_id, talk, placed, shield))
                     except InvalidInput:
                         self.out.rejects.append(Reject(placed.row, "too_long"))
                         self.out.counts["messages"] -= 1
                         continue
-                    write(row)
-                    if row[11] is not None and row[11] != PiiState.DONE:
-                        waiting.append(Row(id=row[0], account_id=self.account, conversation_id=talk.id))
+                    if asked:
+                        waiting.append(Row(id=message_id, account_id=self.account, conversation_id=talk.id))
         if waiting:
             enqueue_annotations(self.session, waiting)
-
-    def _message(
-        self, message_id: uuid.UUID, talk: Talk, placed: Placed, shield: Shield | None
-    ) -> tuple[Any, ...]:
-        """The row of a message as it may be stored; see MESSAGES."""
-        message = placed.message
-        updated = message.updated_at or placed.at
-        head = (message_id, self.account, talk.id, placed.seq, message.type)
-        name, description = cut(message.name, NAME), cut(message.description, DESCRIPTION)
-        if shield is None:
-            meta = self._json(message.meta, placed.row)
-            return (
-                *head, name, description, message.text, meta, None, None, None, None, placed.at, updated,
-            )  # fmt: skip
-        given = message.meta
-        if given and message.type == "activity":
-            given = shield.unnamed(given, frozenset())
-        said = shield.said(message.text)
-        pii, types = said.pii, said.types
-        return (
-            *head,
-            shield.label(name),
-            shield.label(description),
-            said.text,
-            self._json(shield.tree(given) if given else given, placed.row),
-            None if pii is None else orjson.dumps(pii).decode(),
-            types,
-            shield.state if self.model and shield.asks_model(Direction.INBOUND) else PiiState.DONE,
-            shield.version,
-            placed.at,
-            updated,
-        )
-
-    def _json(self, meta: Mapping[str, Any], row: int) -> str:
-        """A meta as it is stored; one that cannot be is dropped and told of, so that the rest is not lost."""
-        if not meta:
-            return "{}"
-        try:
-            written = orjson.dumps(meta)
-        except TypeError:
-            written = b""
-        if not 0 < len(written) <= META:
-            self.out.rejects.append(Reject(row, "meta_dropped"))
-            return "{}"
-        return written.decode()
 
     def _extend(self, talks: Sequence[Talk]) -> None:
         if talks:
@@ -379,17 +301,6 @@ class _Storing:
                 meta=dict(task.meta),
             )
             return pause_task(self.session, row.id, PAUSED).id
-
-
-def cut(words: str | None, most: int) -> str | None:
-    """A label within `most` bytes, cut where it is longer; nothing of a letter is left behind."""
-    if words is None or len(words) * 4 <= most:
-        return words
-    return words.encode()[:most].decode(errors="ignore")
-
-
-def _origin(head: Conversation, options: Options) -> dict[str, str]:
-    return {"from": options.format, "id": cut(head.key, NAME) or ""}
 
 
 def _row(talk: Talk) -> int:

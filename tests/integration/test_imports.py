@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from core import import_reading, import_rows, importing, storing
+from core import import_columns, import_reading, import_rows, importing
 from core.conversations import delete_conversation
 from core.drafts import Draft
 from core.errors import Conflict, InvalidInput, NotAuthorized, NotFound
@@ -273,13 +273,13 @@ def test_two_imports_of_one_file_at_once_store_it_once(context, account, small):
 
 
 def test_a_piece_that_the_database_refuses_takes_no_other_along(context, account, monkeypatch):
-    real = storing._Storing._message
+    real = import_columns.RowMaker.message
 
-    def refused(storing_, message_id, talk, placed, shield):
-        row = real(storing_, message_id, talk, placed, shield)
+    def refused(maker, message_id, talk, placed, shield):
+        row = real(maker, message_id, talk, placed, shield)
         return (*row[:4], "no such type", *row[5:]) if placed.message.text == "Three" else row
 
-    monkeypatch.setattr(storing._Storing, "_message", refused)
+    monkeypatch.setattr(import_columns.RowMaker, "message", refused)
     job = imported(context, account, THREE)
     assert counts(job) == ("completed_with_errors", 3, 2, 0, 1)
     assert errors(context, account, job) == [(2, "unstorable")]

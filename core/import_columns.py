@@ -1,0 +1,117 @@
+"""The rows of imported conversations and messages, column by column, as privacy lets them be stored."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from core.import_rows import Placed, Talk
+from core.importers.records import Conversation, Reject
+from core.privacy.policy import Direction
+from core.said import types_of
+from core.shield import Shield
+from models import PiiState
+
+NAME, DESCRIPTION, META = 1000, 64 * 1024, 64 * 1024  # bytes, as the API takes them
+OWN = "crontalk"
+CONVERSATIONS = (
+    "id", "account_id", "bot_id", "contact_id", "source", "name", "description", "privacy", "meta",
+    "next_seq", "last_message_at", "created_at", "updated_at",
+)  # fmt: skip
+MESSAGES = (
+    "id", "account_id", "conversation_id", "seq", "type", "name", "description", "text", "meta", "pii",
+    "pii_types", "pii_state", "pii_version", "created_at", "updated_at",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an import was asked to make of what it reads."""
+
+    format: str
+    bot_id: uuid.UUID | None = None
+    contact_id: uuid.UUID | None = None
+    privacy: bool = False
+
+
+class RowMaker:
+    """Makes the rows of one batch; `rejects` are what could not be stored of them."""
+
+    def __init__(self, account: uuid.UUID, options: Options, with_model: bool, now: datetime) -> None:
+        """`with_model`: the operator has a model of their own, whom policies may ask."""
+        self.rejects: list[Reject] = []
+        self._account = str(account)
+        self._options, self._with_model, self._now = options, with_model, now
+
+    def waits(self, shield: Shield | None) -> bool:
+        """The operator's model is still to look at what is said under this shield."""
+        return self._with_model and shield is not None and shield.asks_model(Direction.INBOUND)
+
+    def conversation(self, talk: Talk, bot: uuid.UUID | None, shield: Shield | None) -> tuple[Any, ...]:
+        """The row of a conversation that is made; see CONVERSATIONS."""
+        head, options = talk.head, self._options
+        assert head is not None  # noqa: S101 (those that are made have one)
+        begun = talk.created_at or self._now
+        name, description = cut(head.title, NAME), cut(head.description, DESCRIPTION)
+        meta = head.meta if options.format == OWN else {**head.meta, "imported": _origin(head, options)}
+        if shield is not None:
+            name, description, meta = shield.label(name), shield.label(description), shield.tree(meta)
+        return (
+            talk.id, self._account, bot, talk.contact, options.format, name, description, options.privacy,
+            self._json(meta, head.row), talk.next_seq, talk.last_at, begun, head.updated_at or begun,
+        )  # fmt: skip
+
+    def message(
+        self, message_id: uuid.UUID, talk: Talk, placed: Placed, shield: Shield | None
+    ) -> tuple[Any, ...]:
+        """The row of a message; see MESSAGES.
+
+        Raises:
+            InvalidInput: too long with what stands for its entities. PrivacyFailed: nothing may be stored.
+
+        """
+        said = placed.message
+        text, meta, pii, state, version = said.text, said.meta, None, None, None
+        name, description = cut(said.name, NAME), cut(said.description, DESCRIPTION)
+        if shield is not None:
+            safe = shield.said(text)
+            text, pii = safe.text, safe.pii
+            name, description = shield.label(name), shield.label(description)
+            if meta:
+                meta = shield.tree(shield.unnamed(meta, ()) if said.type == "activity" else meta)
+            state = shield.state if self.waits(shield) else PiiState.DONE
+            version = shield.version
+        return (
+            # Texts are copied at a third of the cost of ids.
+            str(message_id), self._account, str(talk.id), placed.seq, said.type, name, description, text,
+            self._json(meta, placed.row) if meta else "{}",
+            orjson.dumps(pii).decode() if pii else None, types_of(pii), state, version,
+            placed.at, said.updated_at or placed.at,
+        )  # fmt: skip
+
+    def _json(self, meta: Mapping[str, Any], row: int) -> str:
+        """A meta as it is stored; one that cannot be is dropped and told of, so that the rest is not lost."""
+        try:
+            written = orjson.dumps(meta)
+        except TypeError:
+            written = b""
+        if not 0 < len(written) <= META:
+            self.rejects.append(Reject(row, "meta_dropped"))
+            return "{}"
+        return written.decode()
+
+
+def cut(words: str | None, most: int) -> str | None:
+    """A label within `most` bytes, cut where it is longer; nothing of a letter is left behind."""
+    if words is None or len(words) * 4 <= most:
+        return words
+    return words.encode()[:most].decode(errors="ignore")
+
+
+def _origin(head: Conversation, options: Options) -> dict[str, str]:
+    return {"from": options.format, "id": cut(head.key, NAME) or ""}
