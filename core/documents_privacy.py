@@ -103,7 +103,7 @@ def made_document(job: Job, preview: Preview) -> Document:
 def receipt_document(receipt: JobReceipt) -> Document:
     """What an ended deletion removed; of a source only that it was asked for."""
     job = receipt.job
-    said = _filter_document(job.params["filter"])
+    said = filter_document(job.params["filter"])
     document = {
         "id": str(job.id),
         "what": job.params["what"],
@@ -137,14 +137,14 @@ def _deletion(job: Job) -> Document:
     waiting = job.params.get("confirmation")
     return {
         "what": job.params["what"],
-        "filter": _filter_document(job.params["filter"]),
+        "filter": filter_document(job.params["filter"]),
         "rate": job.params.get("rate"),
         "requiresConfirmation": True if waiting else None,
         "confirmation": waiting,
     }
 
 
-def _filter_document(said: Mapping[str, Any]) -> Document:
+def filter_document(said: Mapping[str, Any]) -> Document:
     """A filter as it was sent; of named ids how many."""
     found: Document = {FILTERS.get(name, name): value for name, value in said.items() if name != "ids"}
     found |= {name: milliseconds(datetime.fromisoformat(found[name])) for name in TIMES if name in found}
