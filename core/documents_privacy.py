@@ -57,6 +57,7 @@ def job_document(job: Job, progress: Progress) -> Document:
         "botId": job.params.get("bot"),
         "conversationId": job.params.get("conversation"),
         **(_deletion(job) if job.kind == JobKind.DELETE else {}),
+        **(export_document(job) if job.kind == JobKind.EXPORT else {}),
         "total": job.total,
         "done": progress.done,
         "skipped": job.skipped,
@@ -142,6 +143,36 @@ def _deletion(job: Job) -> Document:
         "requiresConfirmation": True if waiting else None,
         "confirmation": waiting,
     }
+
+
+def export_document(job: Job) -> Document:
+    """What an export was asked for, and what came of it: the file and its digest once it is completed."""
+    params = job.params
+    return {
+        "format": params["format"],
+        "mode": params["mode"],
+        "gzip": params["gzip"],
+        "filter": filter_document(params["filter"]),
+        "until": milliseconds(datetime.fromisoformat(params["until"])),
+        "fileId": str(job.file_id) if job.file_id else None,
+        "name": params["name"],
+        "size": params.get("size"),
+        "sha256": params.get("sha256"),
+        "counts": {name: count for name, count in sorted(job.counts.items()) if count},
+    }
+
+
+def manifest_document(job: Job) -> Document:
+    """What stands beside the file of a completed export: what it is, how much, and its digest."""
+    document = {
+        "id": str(job.id),
+        **export_document(job),
+        "messages": job.done,
+        "leftOut": job.skipped,
+        "createdAt": milliseconds(job.created_at),
+        "finishedAt": milliseconds(job.finished_at),
+    }
+    return {key: value for key, value in document.items() if value is not None}
 
 
 def filter_document(said: Mapping[str, Any]) -> Document:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import structlog
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, text
 from sqlalchemy.orm import Session
 
 from core.audit import Action, note_audit
@@ -152,36 +152,6 @@ def result_of(session: Session, job_id: uuid.UUID | str) -> Job:
     if job.file_id is None:
         raise NotFound("The export's file has been deleted: ask for it again.")
     return job
-
-
-def open_export(session: Session, file_id: uuid.UUID | str, scopes: Collection[str]) -> None:
-    """Lets whoever has these scopes at a file's content. One with the values behind tokens asks for the scope
-    to read them, and the audit remembers who was given it.
-
-    Raises:
-        NotAuthorized: the scope is missing, or the file is another account's. NotFound.
-
-    """
-    file = own(session, File, file_id)
-    job = _original(session, file.id)
-    if job is None:
-        return
-    if SCOPE not in scopes:
-        raise NotAuthorized(f"This token may not {SCOPE}.")
-    note_audit(session, Action.EXPORT, job.id, {"opened": True, "fileId": str(file.id)})
-
-
-def refuse_originals(session: Session, file_id: uuid.UUID) -> None:
-    """Raises NotAuthorized for a file with values that only some may see, where it would be shown to all."""
-    if _original(session, file_id) is not None:
-        raise NotAuthorized("An export of original values is only downloaded, by whoever may read them.")
-
-
-def _original(session: Session, file_id: uuid.UUID) -> Job | None:
-    """The export of original values that this file is of."""
-    of = (Job.file_id == file_id, Job.kind == JobKind.EXPORT)
-    jobs = session.scalars(select(Job).where(*of)).all()
-    return next((job for job in jobs if job.params.get("mode") == Mode.ORIGINAL), None)
 
 
 def expire_exports(context: Context) -> int:

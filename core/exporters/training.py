@@ -89,7 +89,7 @@ _SPEAKERS = {"user": "human", "assistant": "gpt", "tool": "observation"}
 class ShareGPTWriter:
     """An array, an element for each conversation; turns of one side that follow one another are one turn.
 
-    Whoever trains on these wants the sides to alternate, and instructions at the beginning alone, as `system`.
+    Whoever trains on these wants the sides to alternate, and instructions at the beginning, as `system`.
     The state: whether there are elements so far (`any`), what is open (`system` or a speaker), whether it
     has `turns`, and the next place.
     """

@@ -55,7 +55,9 @@ def upgrade() -> None:
         sa.Column("members", sa.LargeBinary(), server_default=sa.text("''::bytea"), nullable=False),
         sa.Column("first_seq", sa.Integer(), nullable=True),
         sa.Column("last_seq", sa.Integer(), nullable=True),
-        sa.CheckConstraint("kind IN ('conversation', 'contact', 'task', 'bot')", name=op.f("ck_import_keys_kind")),
+        sa.CheckConstraint(
+            "kind IN ('conversation', 'contact', 'task', 'bot')", name=op.f("ck_import_keys_kind")
+        ),
         sa.CheckConstraint("octet_length(key) = 16", name=op.f("ck_import_keys_key_size")),
         sa.CheckConstraint("octet_length(members) % 10 = 0", name=op.f("ck_import_keys_members_size")),
         sa.ForeignKeyConstraint(
