@@ -56,7 +56,7 @@ def messages(
     as_json: AsJson = False,
 ) -> None:
     """Delete messages; the others keep their ids and places. Exit code 7 when it failed."""
-    wanted = _wanted(conversation, task, bot, contact, source, before, after, ids, everything)
+    wanted = filter_of(conversation, task, bot, contact, source, before, after, ids, everything)
     with reach(home, account) as at:
         _delete(at, "messages", {**wanted, "type": type_ or None}, rate, dry_run, yes, wait, as_json)
 
@@ -82,12 +82,12 @@ def conversations(
     as_json: AsJson = False,
 ) -> None:
     """Delete conversations with all they hold. Exit code 7 when it failed."""
-    wanted = _wanted(conversation, task, bot, contact, source, before, after, ids, everything)
+    wanted = filter_of(conversation, task, bot, contact, source, before, after, ids, everything)
     with reach(home, account) as at:
         _delete(at, "conversations", {**wanted, "status": status}, rate, dry_run, yes, wait, as_json)
 
 
-def _wanted(
+def filter_of(
     conversation: Several,
     task: Several,
     bot: Several,
@@ -98,6 +98,7 @@ def _wanted(
     ids: Several,
     everything: bool,
 ) -> dict[str, Any]:
+    """A filter as the verbs name it, of what the options said."""
     return {
         "conversation_id": conversation or None,
         "task_id": task or None,

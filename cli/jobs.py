@@ -12,7 +12,7 @@ from cli.reach import Reach, reach
 from cli.show import Document, console, facts, items, moment, out, short, table
 
 app = typer.Typer(
-    help="Jobs: annotations, backfills and deletions.", no_args_is_help=True, rich_markup_mode=None
+    help="Jobs: annotations, backfills, deletions and exports.", no_args_is_help=True, rich_markup_mode=None
 )
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
@@ -21,7 +21,7 @@ LOOK = 0.25
 
 @app.command("list")
 def list_(
-    kind: Annotated[str | None, typer.Option("--kind", help="annotate, backfill or delete.")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help="annotate, backfill, delete or export.")] = None,
     take: Take = 20,
     home: HomeDir = None,
     account: AccountName = None,
@@ -138,6 +138,12 @@ def shown(document: Document) -> Any:
             ("state", document["state"]),
             ("confirmation", document.get("confirmation")),
             ("rate", document.get("rate")),
+            ("format", document.get("format")),
+            ("mode", document.get("mode")),
+            ("file", document.get("fileId")),
+            ("name", document.get("name")),
+            ("bytes", document.get("size")),
+            ("sha256", document.get("sha256")),
             ("error", document.get("errorClass")),
             ("task", document.get("taskId")),
             ("bot", document.get("botId")),

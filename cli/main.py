@@ -21,6 +21,7 @@ from cli import (
     deletions,
     doctor,
     erasures,
+    exports,
     imports,
     jobs,
     notify,
@@ -91,6 +92,7 @@ app.add_typer(accounts.tokens, name="token")
 app.add_typer(erasures.erasures, name="erasure")
 app.add_typer(erasures.audits, name="audit")
 app.command("import")(imports.import_)
+app.command("export")(exports.export)
 app.command()(processes.migrate)
 app.command()(processes.scheduler)
 app.command()(processes.worker)

@@ -21,6 +21,7 @@ class Action(StrEnum):
     READ_MESSAGES = "message.read"
     READ_CONVERSATIONS = "conversation.read"
     REVEAL = "message.reveal"
+    EXPORT = "conversation.export"
 
 
 def note_audit(

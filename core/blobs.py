@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from core.cipher import Unopened
@@ -37,6 +37,10 @@ STORE = text(
     "UPDATE blobs SET state = 'stored', size = :size, sha256 = :sha256, stored_at = now()"
     " WHERE id = :id AND state = 'pending' RETURNING file_id"
 )
+KEEP_PART = text(
+    "UPDATE blobs SET state = 'part', number = :number, size = :size, sha256 = :sha256, stored_at = now()"
+    " WHERE id = :id AND state = 'pending' RETURNING id"
+)
 LOCK_FILE = text("SELECT id FROM files WHERE id = (SELECT file_id FROM blobs WHERE id = :id) FOR UPDATE")
 REPLACE = text(
     "DELETE FROM blobs WHERE file_id = (SELECT file_id FROM blobs WHERE id = :id) AND state = 'stored'"
@@ -54,6 +58,7 @@ STALE = (
     ),
     text("DELETE FROM blob_tickets WHERE expires_at < now()"),
 )
+UNFINISHED_OF = text("DELETE FROM blobs WHERE file_id = :file AND state IN ('pending', 'part')")
 PENDING = text("SELECT id FROM blobs WHERE id = :id AND state = 'pending'")
 DROP = (
     text(
@@ -138,19 +143,26 @@ class Writing:
     """
 
     def __init__(
-        self, context: Context, account_id: uuid.UUID, blob_id: uuid.UUID, key: bytes, size: int | None
+        self,
+        context: Context,
+        account_id: uuid.UUID,
+        blob_id: uuid.UUID,
+        key: bytes,
+        size: int | None,
+        *,
+        limited: bool = True,
     ) -> None:
         self.account_id = account_id
         self.blob_id = blob_id
         self._context = context
         self._chunker = Chunker(key)
         self._exactly = size
-        self._most = context.settings.max_file if size is None else size
+        self._most = (context.settings.max_file if limited else None) if size is None else size
         self._until = time.monotonic() + WRITING.total_seconds()
 
     def add(self, piece: bytes) -> None:
         """Raises TooLarge, InvalidInput (it took too long), Unavailable."""
-        if self._chunker.size + len(piece) > self._most:
+        if self._most is not None and self._chunker.size + len(piece) > self._most:
             raise TooLarge(f"The file is larger than {self._most} bytes.")
         for sealed in self._chunker.add(piece):
             self._put(self._chunker.count - 1, sealed)
@@ -162,19 +174,57 @@ class Writing:
             InvalidInput: fewer bytes than were announced. NotFound: it was deleted meanwhile. Unavailable.
 
         """
+        self.close()
+        with self._context.transaction(self.account_id) as session:
+            self.store(session)
+
+    def close(self) -> None:
+        """Stores the end of the content; the row is another matter.
+
+        Raises:
+            InvalidInput: fewer bytes than were announced. Unavailable.
+
+        """
         if self._exactly is not None and self._chunker.size < self._exactly:
             raise InvalidInput(f"The file is smaller than the {self._exactly} bytes that were announced.")
         last = self._chunker.finish()
         self._put(self._chunker.count - 1, last)
+
+    def store(self, session: Session) -> None:
+        """Makes what was closed the content of its file or attachment.
+
+        Raises:
+            NotFound: it was deleted meanwhile.
+
+        """
         values = {"id": self.blob_id, "size": self._chunker.size, "sha256": self._chunker.sha256}
-        with self._context.transaction(self.account_id) as session:
-            if session.execute(LOCK_FILE, values).one_or_none() is not None:
-                session.execute(REPLACE, values)
-            row = session.execute(STORE, values).one_or_none()
-            if row is None:
-                raise NotFound("It was deleted before its content was there.")
-            if row.file_id is not None:
-                session.execute(TOUCH, {"id": row.file_id})
+        if session.execute(LOCK_FILE, values).one_or_none() is not None:
+            session.execute(REPLACE, values)
+        row = session.execute(STORE, values).one_or_none()
+        if row is None:
+            raise NotFound("It was deleted before its content was there.")
+        if row.file_id is not None:
+            session.execute(TOUCH, {"id": row.file_id})
+
+    def keep_as_part(self, session: Session, number: int) -> None:
+        """Makes what was closed a part of a content of its file, to be put together later.
+
+        Raises:
+            NotFound: it was deleted meanwhile.
+
+        """
+        values = {"id": self.blob_id, "size": self._chunker.size, "sha256": self._chunker.sha256}
+        if session.execute(KEEP_PART, {**values, "number": number}).one_or_none() is None:
+            raise NotFound("It was deleted before its content was there.")
+
+    @property
+    def size(self) -> int:
+        return self._chunker.size
+
+    @property
+    def sha256(self) -> str:
+        """Of what was added so far, in hexadecimal digits."""
+        return self._chunker.sha256.hex()
 
     def _put(self, number: int, sealed: bytes) -> None:
         if time.monotonic() > self._until:
@@ -182,15 +232,17 @@ class Writing:
         content_of(self._context.settings).put(self.account_id, self.blob_id, number, sealed)
 
 
-def open_writing(context: Context, session: Session, blob: Blob) -> Writing:
+def open_writing(context: Context, session: Session, blob: Blob, *, limited: bool = True) -> Writing:
     """What the content of a pending blob is written with, once the session's transaction has committed.
+
+    Without an announced size it may be as large as `max_file`, unless it is not `limited`.
 
     Raises:
         KeyUnusable.
 
     """
     key = derived_key(session, blob.account_id, _purpose(blob.id))
-    return Writing(context, blob.account_id, blob.id, key, blob.size)
+    return Writing(context, blob.account_id, blob.id, key, blob.size, limited=limited)
 
 
 def clear_pending(context: Context, writing: Writing) -> bool:
@@ -226,6 +278,32 @@ def open_stored(session: Session, blob: Blob | None) -> Stored:
         raise NotFound("It has no content yet.")
     key = derived_key(session, blob.account_id, _purpose(blob.id))
     return Stored(blob.account_id, blob.id, blob.name, blob.type, blob.size, key)
+
+
+def open_parts(session: Session, file_id: uuid.UUID) -> list[Stored]:
+    """The parts of a file's content that is to be put together, in their order.
+
+    Raises:
+        KeyUnusable.
+
+    """
+    mine = (Blob.file_id == file_id, Blob.state == BlobState.PART)
+    return [
+        Stored(
+            blob.account_id,
+            blob.id,
+            blob.name,
+            blob.type,
+            blob.size or 0,
+            derived_key(session, blob.account_id, _purpose(blob.id)),
+        )
+        for blob in session.scalars(select(Blob).where(*mine).order_by(Blob.number))
+    ]
+
+
+def delete_unfinished(session: Session, file_id: uuid.UUID) -> None:
+    """Takes away what was written of a file's content and did not become it."""
+    session.execute(UNFINISHED_OF, {"file": file_id})
 
 
 def read_stored(context: Context, stored: Stored) -> Iterator[bytes]:

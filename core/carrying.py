@@ -8,6 +8,7 @@ from threading import Event
 
 from core.context import Context
 from core.deleting import Deletion
+from core.exporting import Export
 from core.importing import Import
 from core.slices import Craft, Hold, claim, work_on
 from core.undoing import Undo
@@ -15,6 +16,7 @@ from models import JobKind
 
 CRAFTS: Mapping[JobKind, Callable[[Hold], Craft]] = {
     JobKind.DELETE: Deletion,
+    JobKind.EXPORT: Export,
     JobKind.IMPORT: Import,
     JobKind.UNDO: Undo,
 }

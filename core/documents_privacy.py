@@ -57,6 +57,7 @@ def job_document(job: Job, progress: Progress) -> Document:
         "botId": job.params.get("bot"),
         "conversationId": job.params.get("conversation"),
         **(_deletion(job) if job.kind == JobKind.DELETE else {}),
+        **(export_document(job) if job.kind == JobKind.EXPORT else {}),
         "total": job.total,
         "done": progress.done,
         "skipped": job.skipped,
@@ -103,7 +104,7 @@ def made_document(job: Job, preview: Preview) -> Document:
 def receipt_document(receipt: JobReceipt) -> Document:
     """What an ended deletion removed; of a source only that it was asked for."""
     job = receipt.job
-    said = _filter_document(job.params["filter"])
+    said = filter_document(job.params["filter"])
     document = {
         "id": str(job.id),
         "what": job.params["what"],
@@ -137,14 +138,44 @@ def _deletion(job: Job) -> Document:
     waiting = job.params.get("confirmation")
     return {
         "what": job.params["what"],
-        "filter": _filter_document(job.params["filter"]),
+        "filter": filter_document(job.params["filter"]),
         "rate": job.params.get("rate"),
         "requiresConfirmation": True if waiting else None,
         "confirmation": waiting,
     }
 
 
-def _filter_document(said: Mapping[str, Any]) -> Document:
+def export_document(job: Job) -> Document:
+    """What an export was asked for, and what came of it: the file and its digest once it is completed."""
+    params = job.params
+    return {
+        "format": params["format"],
+        "mode": params["mode"],
+        "gzip": params["gzip"],
+        "filter": filter_document(params["filter"]),
+        "until": milliseconds(datetime.fromisoformat(params["until"])),
+        "fileId": str(job.file_id) if job.file_id else None,
+        "name": params["name"],
+        "size": params.get("size"),
+        "sha256": params.get("sha256"),
+        "counts": {name: count for name, count in sorted(job.counts.items()) if count},
+    }
+
+
+def manifest_document(job: Job) -> Document:
+    """What stands beside the file of a completed export: what it is, how much, and its digest."""
+    document = {
+        "id": str(job.id),
+        **export_document(job),
+        "messages": job.done,
+        "leftOut": job.skipped,
+        "createdAt": milliseconds(job.created_at),
+        "finishedAt": milliseconds(job.finished_at),
+    }
+    return {key: value for key, value in document.items() if value is not None}
+
+
+def filter_document(said: Mapping[str, Any]) -> Document:
     """A filter as it was sent; of named ids how many."""
     found: Document = {FILTERS.get(name, name): value for name, value in said.items() if name != "ids"}
     found |= {name: milliseconds(datetime.fromisoformat(found[name])) for name in TIMES if name in found}

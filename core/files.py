@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from core.audit import Action, note_audit
 from core.blobs import Stored, new_blob, open_stored
 from core.context import account_of
-from core.errors import NotFound
+from core.errors import NotAuthorized, NotFound
 from core.fields import checked_fields, kept, update_row
 from core.file_names import Described
 from core.rows import MetaFilter, own, page
+from core.sight import SCOPE
 from core.tickets import make_ticket
 from models import Blob, BlobState, File, TicketKind
 
+ORIGINALS = text(
+    "SELECT id FROM jobs WHERE file_id = :file AND kind = 'export' AND params ->> 'mode' = 'original'"
+)
 FIELDS = {
     "name": "name",
     "description": "description",
@@ -100,24 +105,38 @@ def start_file_content(session: Session, file_id: uuid.UUID | str, told: Describ
     return new_blob(session, told, file_id=kept(session, File, file_id).id)
 
 
-def open_file(session: Session, file_id: uuid.UUID | str) -> Stored:
+def open_file(session: Session, file_id: uuid.UUID | str, scopes: Collection[str] = ()) -> Stored:
     """What a file's content is read with.
+
+    Of an export of original values only for whoever may read those; the audit remembers it.
 
     Raises:
         NotFound, NotAuthorized; NotFound as well before it is uploaded. KeyUnusable.
 
     """
-    return open_stored(session, get_file(session, file_id)[1])
+    file, blob = get_file(session, file_id)
+    _audit_originals(session, file, scopes)
+    return open_stored(session, blob)
 
 
-def download_ticket(session: Session, file_id: uuid.UUID | str) -> str:
-    """A ticket that lets the content out once.
+def download_ticket(session: Session, file_id: uuid.UUID | str, scopes: Collection[str] = ()) -> str:
+    """A ticket that lets the content out once; for whom, see `open_file`.
 
     Raises:
         NotFound, NotAuthorized; NotFound as well before it is uploaded.
 
     """
-    blob = get_file(session, file_id)[1]
+    file, blob = get_file(session, file_id)
+    _audit_originals(session, file, scopes)
     if blob is None:
         raise NotFound("It has no content yet.")
     return make_ticket(session, blob, TicketKind.DOWNLOAD)
+
+
+def _audit_originals(session: Session, file: File, scopes: Collection[str]) -> None:
+    job_id = session.execute(ORIGINALS, {"file": file.id}).scalar_one_or_none()
+    if job_id is None:
+        return
+    if SCOPE not in scopes:
+        raise NotAuthorized(f"This token may not {SCOPE}: the file holds what it protects.")
+    note_audit(session, Action.EXPORT, job_id, {"opened": True, "fileId": str(file.id)})

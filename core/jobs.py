@@ -11,6 +11,7 @@ from core.annotation_jobs import annotation_progress_of, end_annotation_job
 from core.backfills import Progress, cancel_backfill, pause_backfill, progress_of, resume_backfill
 from core.delete_jobs import end_delete_job, resume_delete_job
 from core.errors import InvalidInput
+from core.exports import end_export_job
 from core.import_jobs import end_import_job
 from core.job_states import counted_progress, end, go_on, pause, refuse_ended
 from core.rows import MetaFilter, own, page
@@ -116,6 +117,7 @@ RESUME: Mapping[JobKind, Callable[[Session, Job], None]] = {JobKind.DELETE: resu
 END: Mapping[JobKind, Callable[[Session, Job, JobState], None]] = {
     JobKind.ANNOTATE: end_annotation_job,
     JobKind.DELETE: end_delete_job,
+    JobKind.EXPORT: end_export_job,
     JobKind.IMPORT: end_import_job,
     JobKind.UNDO: end_undo_job,
 }

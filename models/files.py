@@ -25,8 +25,11 @@ from models.knowledge import Visibility
 
 
 class BlobState(StrEnum):
+    """pending → stored; or pending → part, of a content that is put together from parts."""
+
     PENDING = "pending"
     STORED = "stored"
+    PART = "part"
 
 
 class TicketKind(StrEnum):
@@ -80,7 +83,9 @@ class Blob(Base):
     """The content of a file or an attachment: what it is called and weighs; the bytes lie outside, sealed.
 
     The row comes before the bytes. While it is pending, `size` is what was announced; once it is stored,
-    what was counted. However a row goes, a trigger leaves a `blob_leftovers` row in the same transaction.
+    what was counted. A `part` is complete, and the `number`th of a content of its file that is still to be
+    put together: there is one of each number. However a row goes, a trigger leaves a `blob_leftovers` row in
+    the same transaction.
     """
 
     __tablename__ = "blobs"
@@ -103,13 +108,15 @@ class Blob(Base):
             unique=True,
             postgresql_where=text("file_id IS NOT NULL AND state = 'stored'"),
         ),
+        Index("uq_blobs_part", "file_id", "number", unique=True, postgresql_where=text("state = 'part'")),
         Index("ix_blobs_pending", "created_at", postgresql_where=text("state = 'pending'")),
         one_of("state", BlobState),
         CheckConstraint("num_nonnulls(attachment_id, file_id) > 0", name="is_of_something"),
         CheckConstraint("size >= 0", name="size"),
         CheckConstraint(
-            "state <> 'stored' OR num_nulls(size, sha256, stored_at) = 0", name="stored_is_complete"
+            "state = 'pending' OR num_nulls(size, sha256, stored_at) = 0", name="stored_is_complete"
         ),
+        CheckConstraint("(state = 'part') = (number IS NOT NULL)", name="part_has_number"),
     )
 
     id: Mapped[uuid.UUID] = id_column()
@@ -123,6 +130,7 @@ class Blob(Base):
     sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = created_column()
     stored_at: Mapped[datetime | None]
+    number: Mapped[int | None]
 
 
 class BlobTicket(Base):

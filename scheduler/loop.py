@@ -19,6 +19,7 @@ from core.context import Context
 from core.deliveries import hint_deliveries
 from core.errors import CrontalkError, Unavailable
 from core.expiring import expire_conversations
+from core.exports import expire_exports
 from core.feeding import feed_annotations
 from core.firing import fire, fire_besides_the_crowd
 from core.idempotency import sweep_keys
@@ -85,6 +86,7 @@ def _sweep(context: Context, stop: threading.Event) -> None:
         try:
             sweep_keys(context)
             sweep_session_tokens(context)
+            expire_exports(context)
             sweep_blobs(context)
         except (CrontalkError, SQLAlchemyError) as error:
             log.warning("sweep_failed", error=type(error).__name__)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.orm import Session
 
-from api.auth import Tenant, context_of
+from api.auth import CallerPart, Tenant, context_of
 from api.chatbotkit.answers import answer, returns
 from api.chatbotkit.lists import ListPart, as_list, listed, pages
 from api.chatbotkit.shapes import Identified
@@ -64,9 +64,10 @@ async def upload_file(request: Request, caller: Uploader, fileId: str) -> JSONRe
 
 
 @router.get("/{fileId}/download", responses=returns(Link))
-def download_file(request: Request, session: Tenant, fileId: str) -> JSONResponse:
-    """A link to the bytes that works once."""
-    return answer({"url": link_to(request, "download", files.download_ticket(session, fileId))})
+def download_file(request: Request, session: Tenant, caller: CallerPart, fileId: str) -> JSONResponse:
+    """A link to the bytes that works once. An export of original values needs the scope pii:read."""
+    ticket = files.download_ticket(session, fileId, caller.scopes)
+    return answer({"url": link_to(request, "download", ticket)})
 
 
 @router.post("/{fileId}/sync", responses=returns(Identified))

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.orm import Session
 
-from api.auth import Tenant
+from api.auth import CallerPart, Tenant
 from api.chatbotkit.answers import also_answers, answer, replays, returns
 from api.chatbotkit.lists import ListPart, as_list, each, listed, pages
 from api.chatbotkit.shapes import Identified
@@ -23,28 +23,37 @@ from api.chatbotkit.shapes_privacy import (
 )
 from api.once import Replay, Route
 from core import jobs
+from core.accounts import Caller
 from core.annotation_jobs import create_annotation_job
 from core.delete_jobs import confirm_delete_job, create_delete_job, preview_deletion, receipt_of
 from core.documents import Document
 from core.documents_privacy import job_document, made_document, preview_document, receipt_document
 from core.errors import InvalidInput
+from core.exporters.jsonl import FORMAT
+from core.exporters.veil import Mode
+from core.exports import create_export_job
+from models import Job
 
 router = APIRouter(prefix="/job", tags=["job"], route_class=Route)
 
 
 @router.post("/create", responses=returns(JobMade))
 @also_answers(409)
-def create_job(session: Tenant, body: JobRequest) -> JSONResponse:
+def create_job(session: Tenant, caller: CallerPart, body: JobRequest) -> JSONResponse:
     """annotate: looks at what is stored again, under the policies of today. 409 while another is unfinished.
 
     delete: removes what a filter selects now, and nothing that comes later. It waits for its confirmation,
     unless `confirm` holds what a preview answered; 409 when the filter selects another number by now.
+
+    export: writes the conversations that a filter selects now into a file, whose `fileId`, `sha256` and
+    counts the job has once it is completed.
     A backfill is made at /task/{taskId}/backfill/create.
     """
+    body.refuse_strangers()
     if body.kind == "delete":
         return answer(_create_deletion(session, body))
-    if body.what or body.filter or body.rate or body.confirm:
-        raise InvalidInput("An annotation takes conversationId, botId, all and again.")
+    if body.kind == "export":
+        return answer({"id": str(_create_export(session, body, caller).id)})
     if not (body.everything or body.conversationId or body.botId):
         raise InvalidInput("Say what is to be annotated: conversationId, botId, or all.")
     job = create_annotation_job(
@@ -54,11 +63,21 @@ def create_job(session: Tenant, body: JobRequest) -> JSONResponse:
 
 
 def _create_deletion(session: Session, body: JobRequest) -> Document:
-    if body.conversationId or body.botId or body.everything or body.again:
-        raise InvalidInput("A deletion takes what, filter, rate and confirm.")
     what, wanted = body.selected()
     return made_document(
         *create_delete_job(session, what, wanted, rate=body.rate, confirm=body.confirm or None)
+    )
+
+
+def _create_export(session: Session, body: JobRequest, caller: Caller) -> Job:
+    return create_export_job(
+        session,
+        body.format or FORMAT,
+        body.filter.wanted() if body.filter else {},
+        mode=body.mode or Mode.REDACTED,
+        gzip=body.gzip,
+        bom=body.bom,
+        scopes=caller.scopes,
     )
 
 
@@ -95,7 +114,7 @@ def fetch_receipt(session: Tenant, jobId: str) -> JSONResponse:
 @as_list
 def list_jobs(
     part: ListPart,
-    kind: Annotated[str, Query(description="annotate, backfill or delete; all unless told.")] = "",
+    kind: Annotated[str, Query(description="annotate, backfill, delete or export; all unless told.")] = "",
 ) -> Response:
     """The account's jobs of every kind, newest first."""
     return listed(

@@ -45,7 +45,9 @@ class DeletionRequest(Request):
     what: Literal["messages", "conversations"] | None = Field(
         default=None, description="Of a deletion: messages, or conversations with all they hold."
     )
-    filter: DeletionFilter | None = Field(default=None, description="Of a deletion: what goes.")
+    filter: DeletionFilter | None = Field(
+        default=None, description="Of a deletion: what goes. Of an export: which conversations."
+    )
     rate: Text = Field(default=None, description="Of a deletion: 200/s, 9000/m; at most the account's.")
 
     def selected(self) -> tuple[str, dict[str, Any]]:

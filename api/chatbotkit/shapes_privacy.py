@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictStr, WithJsonSchema
 
 from api.chatbotkit.shapes import Answer, Identified, Milliseconds, Request, Text
 from api.chatbotkit.shapes_deletions import DeletionRequest
+from core.errors import InvalidInput
+from core.exporters.formats import FORMATS
 from core.privacy.policy import Direction, Operator, Preset
 
 _BY_KIND = "By kind, such as EMAIL_ADDRESS or email; your own words are kinds as well."
@@ -102,7 +105,7 @@ class PreviewAnswer(Answer):
 
 
 class JobRequest(DeletionRequest):
-    kind: Literal["annotate", "delete"]
+    kind: Literal["annotate", "delete", "export"]
     conversationId: Text = Field(default=None, description="Of an annotation; as what follows.")
     botId: Text = None
     everything: StrictBool = Field(
@@ -112,6 +115,33 @@ class JobRequest(DeletionRequest):
     confirm: Text = Field(
         default=None, description="Of a deletion: what a preview answered; with it, it begins at once."
     )
+
+    format: Text = Field(
+        default=None,
+        description=f"Of an export, as what follows: {', '.join(FORMATS)}; crontalk unless told.",
+    )
+    mode: Text = Field(
+        default=None,
+        description="redacted unless told, tokenised, or original, which needs the scope pii:read.",
+    )
+    gzip: StrictBool = False
+    bom: StrictBool = Field(default=False, description="A CSV begins with a byte order mark, for Excel.")
+
+    def refuse_strangers(self) -> None:
+        """Raises InvalidInput for fields that jobs of this kind do not take."""
+        takes = TAKES[self.kind]
+        given = [name for name in type(self).model_fields if name != "kind" and getattr(self, name)]
+        if set(given) - set(takes):
+            names = ", ".join("all" if name == "everything" else name for name in takes)
+            raise InvalidInput(f"A job of kind {self.kind} takes {names}.")
+
+
+# Which fields jobs of a kind take.
+TAKES: Mapping[str, Sequence[str]] = {
+    "annotate": ("conversationId", "botId", "everything", "again"),
+    "delete": ("what", "filter", "rate", "confirm"),
+    "export": ("filter", "format", "mode", "gzip", "bom"),
+}
 
 
 class JobMade(Identified):
@@ -168,10 +198,23 @@ class JobAnswer(Identified):
     what: Literal["messages", "conversations"] | None = Field(
         default=None, description="Of a deletion; as filter, rate and confirmation."
     )
-    filter: dict[str, Any] | None = None
+    filter: dict[str, Any] | None = Field(default=None, description="Of an export as well.")
     rate: str | None = Field(default=None, description="Its own; the account's holds as well.")
     requiresConfirmation: bool | None = None
     confirmation: str | None = None
+    format: str | None = Field(default=None, description="Of an export; as what follows.")
+    mode: str | None = None
+    gzip: bool | None = None
+    until: int | None = Field(default=None, description="Nothing that was stored later is in it.")
+    fileId: str | None = Field(
+        default=None, description="Of /file/{fileId}/download, once it is completed; until it expires."
+    )
+    name: str | None = None
+    size: int | None = Field(default=None, description="Bytes.")
+    sha256: str | None = Field(default=None, description="Of the file.")
+    counts: dict[str, int] | None = Field(
+        default=None, description="Conversations, messages by type, and what was left out and why."
+    )
     total: int | None = Field(default=None, description="At most, until it has ended.")
     done: int
     skipped: int

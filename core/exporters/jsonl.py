@@ -8,16 +8,20 @@ a large one goes on in the next lines, which have its key again and only `messag
 from __future__ import annotations
 
 import hashlib
+import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import orjson
 
-from core.importers.records import MEBIBYTE, Contact, Conversation, Message
+from core.exporters.writer import Totals, Wrote
+from core.importers.records import MEBIBYTE, Attachment, Contact, Conversation, Message
+from core.privacy.choosing import Entry
 
 FORMAT = "crontalk"
-VERSION = 1
+VERSION = 2
 # A line is held in memory by whoever reads it.
 LINE = 4 * MEBIBYTE
 
@@ -25,7 +29,7 @@ LINE = 4 * MEBIBYTE
 def written(conversations: Iterable[Conversation], about: Mapping[str, Any] | None = None) -> Iterator[bytes]:
     """The lines of an export. `about` joins the first line: what was asked for, when, by which filter."""
     digest, rows, said = hashlib.sha256(), 0, 0
-    first = _line({"format": FORMAT, "version": VERSION, **(about or {})})
+    first = head_line(about or {})
     digest.update(first)
     yield first
     for conversation in conversations:
@@ -34,28 +38,65 @@ def written(conversations: Iterable[Conversation], about: Mapping[str, Any] | No
             yield line
         rows += 1
         said += len(conversation.messages)
-    yield _line({"end": {"conversations": rows, "messages": said, "sha256": digest.hexdigest()}})
+    yield end_line(Totals(rows, said, digest.hexdigest()))
 
 
-def conversation_lines(conversation: Conversation) -> Iterator[bytes]:
-    """The line of a conversation, or the lines of a large one."""
-    head = conversation_document(conversation)
-    batch: list[dict[str, Any]] = []
+class OwnWriter:
+    """Writes parts of conversations; it remembers nothing from one to the next."""
+
+    digests = True
+
+    def __init__(self, state: Mapping[str, Any] | None = None) -> None:
+        del state
+        self.state: dict[str, Any] = {}
+
+    def head(self, about: Mapping[str, Any]) -> bytes:
+        return head_line(about)
+
+    def part(self, conversation: Conversation, *, first: bool, last: bool) -> Wrote:
+        del last
+        if not first and not conversation.messages:
+            return Wrote(b"")
+        lines = b"".join(conversation_lines(conversation, continued=not first))
+        return Wrote(lines, Counter(message.type for message in conversation.messages))
+
+    def tail(self, totals: Totals) -> bytes:
+        return end_line(totals)
+
+
+def head_line(about: Mapping[str, Any]) -> bytes:
+    return line_of({"format": FORMAT, "version": VERSION, **about})
+
+
+def end_line(totals: Totals) -> bytes:
+    told = {"conversations": totals.conversations, "messages": totals.messages, "sha256": totals.sha256}
+    return line_of({"end": told})
+
+
+def conversation_lines(conversation: Conversation, *, continued: bool = False) -> Iterator[bytes]:
+    """The line of a conversation, or the lines of a large one. `continued`: it began in a line before."""
+    more = {"key": conversation.key, "continued": True}
+    head = more if continued else conversation_document(conversation)
+    batch: list[bytes] = []
     size = 0
     for message in conversation.messages:
-        document = message_document(message)
-        length = len(orjson.dumps(document))
-        if batch and size + length > LINE:
-            yield _line({**head, "messages": batch})
-            head, batch, size = {"key": conversation.key, "continued": True}, [], 0
+        document = dumped(message_document(message))
+        if batch and size + len(document) > LINE:
+            yield _joined(head, batch)
+            head, batch, size = more, [], 0
         batch.append(document)
-        size += length
-    yield _line({**head, "messages": batch})
+        size += len(document)
+    yield _joined(head, batch)
+
+
+def _joined(head: Mapping[str, Any], messages: Sequence[bytes]) -> bytes:
+    """The line of a head and messages that are JSON already."""
+    return b'%s,"messages":[%s]}\n' % (dumped(head)[:-1], b",".join(messages))
 
 
 def conversation_document(conversation: Conversation) -> dict[str, Any]:
     """A conversation without its messages; what is not set is left out."""
-    return _set(
+    document = _set(
         {
             "key": conversation.key,
             "title": conversation.title,
@@ -64,26 +105,70 @@ def conversation_document(conversation: Conversation) -> dict[str, Any]:
             "updatedAt": _iso(conversation.updated_at),
             "meta": conversation.meta,
             "contact": _contact(conversation.contact),
+            "source": conversation.source,
+            "status": conversation.status,
+            "model": conversation.model,
+            "backstory": conversation.backstory,
+            "moderation": conversation.moderation or None,
+            "privacy": conversation.privacy or None,
+            "expiresAt": _iso(conversation.expires_at),
+            "attachments": attachment_documents(conversation.attachments),
+            "links": conversation.links,
         }
     )
+    if conversation.policy is not None:  # an empty one is one
+        document["privacyPolicy"] = conversation.policy
+    return document
 
 
 def message_document(message: Message) -> dict[str, Any]:
     """A message; what is not set is left out, as is `active` where it is true."""
-    document = _set(
-        {
-            "key": message.key,
-            "type": message.type,
-            "text": message.text,
-            "name": message.name,
-            "description": message.description,
-            "createdAt": _iso(message.created_at),
-            "updatedAt": _iso(message.updated_at),
-            "parent": message.parent_key,
-            "meta": message.meta,
-        }
-    )
+    document: dict[str, Any] = {"key": message.key, "type": message.type, "text": message.text}
+    if message.name is not None:
+        document["name"] = message.name
+    if message.description is not None:
+        document["description"] = message.description
+    if message.created_at is not None:
+        document["createdAt"] = message.created_at.isoformat()
+    if message.updated_at is not None:
+        document["updatedAt"] = message.updated_at.isoformat()
+    if message.parent_key is not None:
+        document["parent"] = message.parent_key
+    if message.meta:
+        document["meta"] = message.meta
+    if message.entities:
+        document["entities"] = [_entity(one) for one in message.entities]
+    if message.attachments:
+        document["attachments"] = attachment_documents(message.attachments)
     return document if message.active else {**document, "active": False}
+
+
+def attachment_documents(attachments: Sequence[Attachment]) -> list[dict[str, Any]] | None:
+    """What is told of files: never their content."""
+    return [_set({"name": one.name, "type": one.type, "size": one.size}) for one in attachments] or None
+
+
+def line_of(document: Mapping[str, Any] | Sequence[Any]) -> bytes:
+    return dumped(document) + b"\n"
+
+
+def dumped(value: Any) -> bytes:
+    """JSON of what PostgreSQL holds: numbers beyond 64 bits and the deepest metas too."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _entity(one: Entry) -> dict[str, Any]:
+    return {
+        "type": one.type,
+        "begin": one.begin,
+        "end": one.end,
+        "score": one.score,
+        "source": one.source,
+        "operator": one.operator.value,
+    }
 
 
 def _contact(contact: Contact | None) -> dict[str, Any] | None:
@@ -107,7 +192,3 @@ def _set(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _iso(value: datetime | None) -> str | None:
     return value.isoformat() if value else None
-
-
-def _line(document: Mapping[str, Any] | Sequence[Any]) -> bytes:
-    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)

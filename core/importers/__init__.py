@@ -12,6 +12,7 @@ from core.importers.detecting import detect_format
 from core.importers.reading import FORMATS, Format, format_of, read
 from core.importers.records import (
     CODES,
+    Attachment,
     Contact,
     Conversation,
     Limits,
@@ -27,6 +28,7 @@ from core.importers.source import Source
 __all__ = [
     "CODES",
     "FORMATS",
+    "Attachment",
     "Contact",
     "Conversation",
     "Format",

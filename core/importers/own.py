@@ -1,4 +1,7 @@
-"""Crontalk's own JSONL (core/exporters/jsonl.py), read back without loss."""
+"""Crontalk's own JSONL (core/exporters/jsonl.py), read back without loss.
+
+Version 1 knew less of a conversation; every line of it means in version 2 what it meant.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,23 @@ from datetime import datetime
 from typing import Any
 
 from core.importers.parts import identity, listed, mapping
-from core.importers.records import Contact, Conversation, Limits, Message, Notes, Reject, Unreadable
+from core.importers.records import (
+    Attachment,
+    Contact,
+    Conversation,
+    Limits,
+    Message,
+    Notes,
+    Reject,
+    Unreadable,
+)
 from core.importers.rows import row_object
-from models import MessageType
+from core.privacy.choosing import Entry
+from core.privacy.presets import Operator
+from models import ConversationStatus, MessageType
 
 FORMAT = "crontalk"
-VERSIONS = frozenset({1})
+VERSIONS = frozenset({1, 2})
 _TYPES = frozenset(MessageType)
 
 
@@ -87,9 +101,28 @@ def _conversation(document: Mapping[str, Any], row: int, notes: Notes) -> Conver
             messages=tuple(messages),
             contact=_contact(document.get("contact")),
             row=row,
+            **_settings(document),
         )
     except (KeyError, TypeError, ValueError):
         raise Unreadable("no_conversation") from None
+
+
+def _settings(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What version 2 added: what a conversation says of itself, and where it came from."""
+    status, policy, links = (document.get(name) for name in ("status", "privacyPolicy", "links"))
+    if status is not None and status not in set(ConversationStatus):
+        raise ValueError
+    if policy is not None and not isinstance(policy, dict):
+        raise TypeError
+    return {
+        **{name: _text(document, name) for name in ("source", "status", "model", "backstory")},
+        "moderation": document.get("moderation") is True,
+        "privacy": document.get("privacy") is True,
+        "policy": policy,
+        "expires_at": _instant(document, "expiresAt"),
+        "attachments": _attachments(document),
+        "links": {name: str(value) for name, value in mapping(links).items() if isinstance(value, str)},
+    }
 
 
 def _message(document: Mapping[str, Any]) -> Message:
@@ -107,7 +140,31 @@ def _message(document: Mapping[str, Any]) -> Message:
         meta=_meta(document),
         parent_key=_text(document, "parent"),
         active=document.get("active") is not False,
+        entities=tuple(_entity(mapping(one), text) for one in listed(document.get("entities"))),
+        attachments=_attachments(document),
     )
+
+
+def _entity(document: Mapping[str, Any], text: str) -> Entry:
+    begin, end, score = document["begin"], document["end"], document["score"]
+    if not (type(begin) is type(end) is int and 0 <= begin < end <= len(text)):
+        raise ValueError
+    if isinstance(score, bool) or not isinstance(score, int | float):
+        raise TypeError
+    kind, source = _text(document, "type"), _text(document, "source")
+    if kind is None or source is None:
+        raise ValueError
+    return Entry(kind, begin, end, float(score), source, Operator(document["operator"]))
+
+
+def _attachments(document: Mapping[str, Any]) -> tuple[Attachment, ...]:
+    found = []
+    for one in listed(document.get("attachments")):
+        told, size = mapping(one), mapping(one).get("size")
+        if size is not None and type(size) is not int:
+            raise TypeError
+        found.append(Attachment(_text(told, "name"), _text(told, "type"), size))
+    return tuple(found)
 
 
 def _contact(document: Any) -> Contact | None:

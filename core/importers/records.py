@@ -12,10 +12,21 @@ from typing import Any
 
 import orjson
 
+from core.privacy.choosing import Entry
+
 MEBIBYTE = 1024 * 1024
 MOST_KINDS = 200
 OTHER = "other"
 _KIND = re.compile(r"[a-z][a-z0-9_.:-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A file that was with a conversation or a message: mentioned, never its content."""
+
+    name: str | None = field(default=None, repr=False)
+    type: str | None = None
+    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -24,6 +35,7 @@ class Message:
 
     `type` is one of the contract's. `created_at` is the source's, None where it tells none. `active` is
     false for what stands on a branch the source does not show; its meta then has `branch` and `archived`.
+    `entities` are places in the text, in code points, as a store of ours knows them.
     """
 
     key: str
@@ -36,6 +48,8 @@ class Message:
     meta: Mapping[str, Any] = field(default_factory=dict, repr=False)
     parent_key: str | None = None
     active: bool = True
+    entities: Sequence[Entry] = field(default=(), repr=False)
+    attachments: Sequence[Attachment] = ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +69,8 @@ class Conversation:
     """A conversation, or a part of one: a later record with the same key adds its messages to it.
 
     `messages` stand in their order, parents before children. `row` is its place in the source, from 1.
+    What follows it only our own export tells. `policy` is the conversation's own privacy policy, `links` are
+    the ids it had where it was: of its bot, task and run.
     """
 
     key: str
@@ -66,6 +82,16 @@ class Conversation:
     contact: Contact | None = field(default=None, repr=False)
     description: str | None = field(default=None, repr=False)
     row: int = 0
+    source: str | None = None
+    status: str | None = None
+    model: str | None = None
+    backstory: str | None = field(default=None, repr=False)
+    moderation: bool = False
+    privacy: bool = False
+    policy: Mapping[str, Any] | None = field(default=None, repr=False)
+    expires_at: datetime | None = None
+    attachments: Sequence[Attachment] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -492,7 +492,7 @@ def test_an_export_that_was_cut_or_changed_is_known_as_such():
     assert [each.code for each in records(b"".join(lines[:-1])) if isinstance(each, Reject)] == ["truncated"]
     changed = b"".join(lines).replace(b"The moon", b"The sun!", 1)
     assert [each.code for each in records(changed) if isinstance(each, Reject)] == ["digest_mismatch"]
-    newer = b"".join(lines).replace(b'"version":1', b'"version":9', 1)
+    newer = b"".join(lines).replace(b'"version":2', b'"version":9', 1)
     with pytest.raises(InvalidInput, match="This is no Crontalk export"):
         records(newer)
 
