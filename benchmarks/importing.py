@@ -1,11 +1,12 @@
-"""Importing of chat histories into the database, with privacy off and on, beside a bare COPY of the same rows.
+"""Importing of chat histories into the database, privacy off and on, beside a bare COPY of the same rows.
 
     python -m benchmarks importing [--messages 100000] [--rounds 3] [--large 1000]
 
 The worker is a process of its own that calls what the Celery task calls; messages a second are by the clock,
-from its first slice to the job's end. The bare COPY takes the very rows that were stored, written out before,
-into the same table with the same indexes. Messages are short chat, 15 % of which hold personal data. The
-large file has as many megabytes of ChatGPT's conversations.json in an archive; `peak` is what its worker held.
+from its first slice to the job's end. The bare COPY takes the very rows that were stored, written out
+before, into the same table with the same indexes. Messages are short chat, 15 % of which hold personal data.
+The large file has as many megabytes of ChatGPT's conversations.json in an archive; `peak` is what its worker
+held.
 """
 
 from __future__ import annotations
