@@ -18,7 +18,7 @@ JSON_BELOW = ("/api/", "/v1/")
 FORM = "application/x-www-form-urlencoded"
 # Where files come in: by link, whatever they are; and in the API, where JSON may hold a small one.
 LINKED = re.compile(r"/upload/[^/]+")
-UPLOAD = re.compile(r"(?:/api)?/v1/(?:conversation/[^/]+/attachment|Attachment/[^/]+|file/[^/]+)/upload")
+UPLOAD = re.compile(r"(?:/api)?/v1/(?:conversation/[^/]+/attachment|Attachment/[^/]+|file/[^/]+|job)/upload")
 UPLOAD_JSON = 6_200_000  # a data URL of 4.5 MB
 SPILLED = 16 * 1024 * 1024  # of a body that is too large, read so that its client hears the refusal
 SPILL_TIME = 2.0  # seconds

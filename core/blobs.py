@@ -30,6 +30,7 @@ from models import Blob, BlobState
 log = structlog.get_logger()
 
 WRITING = timedelta(minutes=30)  # the longest an upload may take; well within the life of a pending row
+ANY_SIZE = 2**62
 SWEEPING = timedelta(seconds=20)
 BATCH = 100
 
@@ -106,14 +107,16 @@ def new_blob(
     *,
     attachment_id: uuid.UUID | None = None,
     file_id: uuid.UUID | None = None,
+    most: int | None = None,
 ) -> Blob:
     """A pending blob of this account's; whatever would keep its content from being stored is said now.
 
     Raises:
-        TooLarge: more is announced than `max_file`. KeyUnusable: this installation can seal nothing.
+        TooLarge: more is announced than `most`, `max_file` unless told. KeyUnusable: this installation can
+            seal nothing.
 
     """
-    refuse_too_large(session, told.size)
+    refuse_too_large(session, told.size, most)
     account_id = account_of(session)
     blob = Blob(
         account_id=account_id,
@@ -129,9 +132,9 @@ def new_blob(
     return blob
 
 
-def refuse_too_large(session: Session, size: int | None) -> None:
-    """Raises TooLarge for more bytes than `max_file`."""
-    most = settings_of(session).max_file
+def refuse_too_large(session: Session, size: int | None, most: int | None = None) -> None:
+    """Raises TooLarge for more bytes than `most`, `max_file` unless told."""
+    most = settings_of(session).max_file if most is None else most
     if size is not None and size > most:
         raise TooLarge(f"The file is larger than {most} bytes.")
 
@@ -150,19 +153,19 @@ class Writing:
         key: bytes,
         size: int | None,
         *,
-        limited: bool = True,
+        most: int,
     ) -> None:
         self.account_id = account_id
         self.blob_id = blob_id
         self._context = context
         self._chunker = Chunker(key)
         self._exactly = size
-        self._most = (context.settings.max_file if limited else None) if size is None else size
+        self._most = most if size is None else size
         self._until = time.monotonic() + WRITING.total_seconds()
 
     def add(self, piece: bytes) -> None:
         """Raises TooLarge, InvalidInput (it took too long), Unavailable."""
-        if self._most is not None and self._chunker.size + len(piece) > self._most:
+        if self._chunker.size + len(piece) > self._most:
             raise TooLarge(f"The file is larger than {self._most} bytes.")
         for sealed in self._chunker.add(piece):
             self._put(self._chunker.count - 1, sealed)
@@ -232,17 +235,18 @@ class Writing:
         content_of(self._context.settings).put(self.account_id, self.blob_id, number, sealed)
 
 
-def open_writing(context: Context, session: Session, blob: Blob, *, limited: bool = True) -> Writing:
+def open_writing(context: Context, session: Session, blob: Blob, *, most: int | None = None) -> Writing:
     """What the content of a pending blob is written with, once the session's transaction has committed.
 
-    Without an announced size it may be as large as `max_file`, unless it is not `limited`.
+    Without an announced size it may have `most` bytes, `max_file` unless told.
 
     Raises:
         KeyUnusable.
 
     """
     key = derived_key(session, blob.account_id, _purpose(blob.id))
-    return Writing(context, blob.account_id, blob.id, key, blob.size, limited=limited)
+    most = context.settings.max_file if most is None else most
+    return Writing(context, blob.account_id, blob.id, key, blob.size, most=most)
 
 
 def clear_pending(context: Context, writing: Writing) -> bool:

@@ -22,7 +22,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from core.blobs import Stored, Writing, drop, new_blob, open_parts, open_writing, read_stored
+from core.blobs import ANY_SIZE, Stored, Writing, drop, new_blob, open_parts, open_writing, read_stored
 from core.documents_privacy import filter_document
 from core.errors import NotFound
 from core.export_pages import Asked, Page, Part, Place, read_page
@@ -142,7 +142,7 @@ class Export:
         wanted, cursor = Wanted.of(job), Cursor.read(job.cursor)
         told = wanted.described if cursor.ended else Described(None, UNKNOWN)
         blob = new_blob(session, told, file_id=job.file_id)
-        writing = open_writing(self._hold.context, session, blob, limited=False)
+        writing = open_writing(self._hold.context, session, blob, most=ANY_SIZE)
         if cursor.ended:
             totals = Totals(job.counts.get("conversations", 0), job.done)
             self._next = partial(self._join, wanted, writing, open_parts(session, job.file_id), totals)

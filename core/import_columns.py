@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
+from core.bots import BACKSTORY_BYTES
+from core.chat.model_name import model_string
 from core.import_rows import Placed, Talk
 from core.importers.records import Conversation, Reject
 from core.privacy.policy import Direction
-from core.said import types_of
+from core.privacy.policy_documents import read_policy
+from core.said import said_elsewhere, types_of
 from core.shield import Shield
-from models import PiiState
+from core.texts import checked_text
+from models import ConversationStatus, PiiState
 
-NAME, DESCRIPTION, META = 1000, 64 * 1024, 64 * 1024  # bytes, as the API takes them
+NAME, SOURCE, DESCRIPTION, META = 1000, 100, 64 * 1024, 64 * 1024  # bytes, as the API takes them
 OWN = "crontalk"
 CONVERSATIONS = (
-    "id", "account_id", "bot_id", "contact_id", "source", "name", "description", "privacy", "meta",
-    "next_seq", "last_message_at", "created_at", "updated_at",
+    "id", "account_id", "bot_id", "contact_id", "source", "name", "description", "meta", "status", "model",
+    "backstory", "moderation", "privacy", "privacy_policy", "expires_at", "next_seq", "last_message_at",
+    "created_at", "updated_at",
 )  # fmt: skip
 MESSAGES = (
     "id", "account_id", "conversation_id", "seq", "type", "name", "description", "text", "meta", "pii",
@@ -62,8 +67,11 @@ class RowMaker:
         if shield is not None:
             name, description, meta = shield.label(name), shield.label(description), shield.tree(meta)
         return (
-            talk.id, self._account, bot, talk.contact, options.format, name, description, options.privacy,
-            self._json(meta, head.row), talk.next_seq, talk.last_at, begun, head.updated_at or begun,
+            talk.id, self._account, bot, talk.contact, cut(head.source, SOURCE) or options.format, name,
+            description, self._json(meta, head.row), head.status or ConversationStatus.ACTIVE, head.model,
+            head.backstory, head.moderation, options.privacy or head.privacy,
+            orjson.dumps(head.policy).decode() if head.policy else None, head.expires_at, talk.next_seq,
+            talk.last_at, begun, head.updated_at or begun,
         )  # fmt: skip
 
     def message(
@@ -78,8 +86,10 @@ class RowMaker:
         said = placed.message
         text, meta, pii, state, version = said.text, said.meta, None, None, None
         name, description = cut(said.name, NAME), cut(said.description, DESCRIPTION)
-        if shield is not None:
-            safe = shield.said(text)
+        if shield is None:
+            pii = said_elsewhere(text, said.entities).pii if said.entities else None
+        else:
+            safe = shield.said_elsewhere(text, said.entities) if said.entities else shield.said(text)
             text, pii = safe.text, safe.pii
             name, description = shield.label(name), shield.label(description)
             if meta:
@@ -104,6 +114,24 @@ class RowMaker:
             self.rejects.append(Reject(row, "meta_dropped"))
             return "{}"
         return written.decode()
+
+
+def checked_head(head: Conversation) -> Conversation:
+    """A conversation whose settings can be stored as they are told; an end that has come is left out.
+
+    Raises:
+        InvalidInput.
+
+    """
+    if head.model is None and head.policy is None and head.backstory is None and head.expires_at is None:
+        return head
+    checked_text(head.backstory, "The backstory", longest=BACKSTORY_BYTES, empty=True)
+    return replace(
+        head,
+        model=model_string(head.model),
+        policy=read_policy(head.policy) if head.policy is not None else None,
+        expires_at=head.expires_at if head.expires_at and head.expires_at > datetime.now(UTC) else None,
+    )
 
 
 def cut(words: str | None, most: int) -> str | None:

@@ -13,20 +13,22 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from core.blobs import new_blob
 from core.bots import find_bot
-from core.context import account_of, actor_of
+from core.context import account_of, actor_of, settings_of
 from core.errors import Conflict, InvalidInput
-from core.files import open_file
+from core.file_names import Described
+from core.files import create_file, open_file
 from core.import_columns import Options
 from core.import_rows import pieces_of
 from core.importers import FORMATS
 from core.importers.records import Conversation, Reject, Task
 from core.importers.table import COLUMNS
 from core.job_states import end, refuse_a_crowd, wake
-from core.rows import MetaFilter, checked_text, database_now, own
+from core.rows import MetaFilter, as_id, checked_text, database_now, own
 from core.schedule.zones import find_zone
 from core.storing import store
-from models import Contact, File, Job, JobError, JobKind, JobState
+from models import Blob, Contact, File, Job, JobError, JobKind, JobState
 
 MOST_ERRORS = 10_000  # that are kept of one job; all are counted
 MOST_AT_ONCE = 1000  # messages that are imported while their sender waits
@@ -34,6 +36,17 @@ ITEMS = "crontalk"
 # What a column of a table, or a member of ShareGPT's objects, may mean.
 MEANINGS = frozenset({*COLUMNS, "conversations", "from", "value", "system", "tools"})
 LONGEST_COLUMN = 500
+
+
+def start_import_file(session: Session, told: Described) -> Blob:
+    """A file for an import to read, whose content is still to come; it may have `max_import` bytes.
+
+    Raises:
+        TooLarge, KeyUnusable.
+
+    """
+    file = create_file(session)
+    return new_blob(session, told, file_id=file.id, most=settings_of(session).max_import)
 
 
 def create_import_job(
@@ -186,25 +199,31 @@ def list_errors(
     job_id: uuid.UUID | str,
     take: int = 100,
     before: uuid.UUID | str | None = None,
-    ascending: bool = False,
+    ascending: bool = True,
     meta: Sequence[MetaFilter] = (),
 ) -> list[JobError]:
-    """What a job could not deal with, in its order; `before` is the number of the last one.
+    """What a job could not deal with, in its order; `before` is the `error_id` of the last one.
 
     Raises:
         NotFound, NotAuthorized: the job. InvalidInput: the page.
 
     """
-    del ascending
     job = own(session, Job, job_id)
     if not 1 <= take <= 1000:
         raise InvalidInput("A page holds 1 to 1000 items.")
     if meta:
         return []
-    query = select(JobError).where(JobError.job_id == job.id).order_by(JobError.number).limit(take)
+    query = select(JobError).where(JobError.job_id == job.id)
     if before is not None:
-        query = query.where(JobError.number > int(str(before)))
-    return list(session.scalars(query))
+        last = min(as_id(before, Job).int, MOST_ERRORS + 1)  # as `error_id` makes it
+        query = query.where(JobError.number > last if ascending else JobError.number < last)
+    order = JobError.number if ascending else JobError.number.desc()
+    return list(session.scalars(query.order_by(order).limit(take)))
+
+
+def error_id(error: JobError) -> uuid.UUID:
+    """What names an error among those of its job: its number, in the form of an id."""
+    return uuid.UUID(int=error.number)
 
 
 def _checked_columns(columns: Mapping[str, str]) -> dict[str, str]:

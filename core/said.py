@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from core.entities import Entity
 from core.privacy.kinds import LABELS
 from core.privacy.operators import Entry, Redacted, Taken, read_stored, stored
 from core.privacy.policy import Operator
+from core.privacy.policy_documents import kind_of as kind_of_word
 from core.privacy.wire import given_spans, redacted_documents
 from models import Message
 
 GIVEN = "given"
+SOURCES = frozenset({"structured", "known", GIVEN, "model", "denied", "token"})
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,31 @@ def kind_of(token: str) -> str:
     return LABELS.get(label, label.upper())
 
 
+def told_entries(entries: Sequence[Entry]) -> list[Entry]:
+    """The entities that a file tells of a text, as far as they can be ours: kinds we know of, in order, and
+    without overlaps.
+    """
+    found: list[Entry] = []
+    for one in sorted(entries, key=lambda entry: (entry.begin, -entry.end)):
+        kind = kind_of_word(one.type)
+        if kind is not None and (not found or found[-1].end <= one.begin):
+            source = one.source if one.source in SOURCES else GIVEN
+            found.append(replace(one, type=kind, source=source))
+    return found
+
+
+def said_elsewhere(words: str, entries: Sequence[Entry]) -> Said:
+    """A text as a file tells it, where there is no privacy: with the entities the file knows of."""
+    return Said(words, tuple(_as_taken(one) for one in told_entries(entries)))
+
+
+def _as_taken(e: Entry) -> Taken:
+    return Taken(e.type, e.begin, e.end, e.begin, e.end, e.score, e.source, e.operator)
+
+
 def stored_said(words: str, pii: Sequence[dict[str, Any]] | None) -> Said:
     """A text as it is stored, with what is known of it: what was there before is not told any more."""
-    taken = tuple(
-        Taken(e.type, e.begin, e.end, e.begin, e.end, e.score, e.source, e.operator) for e in read_stored(pii)
-    )
-    return Said(words, taken)
+    return Said(words, tuple(_as_taken(one) for one in read_stored(pii)))
 
 
 def tokens_at(pii: Sequence[dict[str, Any]] | None) -> list[Entry]:

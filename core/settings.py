@@ -101,6 +101,8 @@ class Settings(BaseSettings):
     s3_access_key: SecretStr | None = None
     s3_secret_key: SecretStr | None = None
     max_file: int = Field(default=25 * 1024 * 1024, ge=1024, le=10 * 1024**3)
+    # A file that an import reads.
+    max_import: int = Field(default=10 * 1024**3, ge=1024, le=1024**4)
     # How long the file of an export is kept.
     export_life: Duration = timedelta(days=7)
 

@@ -24,14 +24,15 @@ from core.errors import CrontalkError, InvalidInput, PrivacyFailed
 from core.privacy.altered import Known as Tokens
 from core.privacy.detect import DETECTOR, Scope, detect
 from core.privacy.known import Identity, Known, known
-from core.privacy.operators import Redacted, Taken, read_stored, redact
-from core.privacy.placeholders import TOKENS
+from core.privacy.operators import Entry, Redacted, Taken, read_stored, redact
+from core.privacy.placeholders import PLACEHOLDERS, TOKENS
 from core.privacy.policy import Direction, Operator, Policy, effective
+from core.privacy.presets import LEAVING
 from core.privacy.redacting import Redactor
 from core.privacy.restoring import escape_lookalikes
 from core.privacy.spans import Span
 from core.privacy.wire import given_spans
-from core.said import GIVEN, Said, kind_of
+from core.said import GIVEN, Said, kind_of, told_entries
 from core.turn_requests import TurnRequest
 from core.usage import a_slot
 from core.vault import Vault, tokens_kept
@@ -102,7 +103,9 @@ class Shield:
             if not spans and not self.policy.deny and not honoured:
                 return Said(words)  # as nearly every text
             redacted = redact(words, spans, self.policy, self.vault)
-        said = Said(redacted.text, redacted.taken, self._standing(redacted, honoured))
+        return self._checked(words, Said(redacted.text, redacted.taken, self._standing(redacted, honoured)))
+
+    def _checked(self, words: str, said: Said) -> Said:
         if len(said.text) > len(words) and len(said.text.encode()) > MAX_TEXT_BYTES:
             raise InvalidInput(f"The text is longer than {MAX_TEXT_BYTES} bytes with its entities replaced.")
         self._found.update(taken.type for taken in said.taken)
@@ -135,6 +138,22 @@ class Shield:
         known = {(entry.type, entry.begin) for entry in before}
         self._found.update(t.type for t in redacted.taken if (t.type, t.begin) not in known)
         return Said(redacted.text, redacted.taken, self._standing(redacted, honoured))
+
+    def said_elsewhere(self, words: str, entries: Sequence[Entry]) -> Said:
+        """A text of a file that tells of its entities. What it says stands for one stays where it could be no
+        raw value: a placeholder, or nothing that is found. Tokens of elsewhere mean nothing here.
+
+        Raises:
+            PrivacyFailed, InvalidInput: as `said`.
+
+        """
+        with FAIL_CLOSED:
+            spans = self._spans(words, Direction.INBOUND)
+            told = told_entries(entries)
+            settled = [one for one in told if one.operator not in LEAVING and _stands_in(one, words, spans)]
+            given = [Span(e.type, e.begin, e.end, e.score, GIVEN) for e in told if e.operator in LEAVING]
+            redacted = redact(words, [*spans, *given], self.policy, self.vault, settled=settled)
+        return self._checked(words, Said(redacted.text, redacted.taken))
 
     def asks_model(self, author: Direction) -> bool:
         """The operator's own model is to look at what this one says."""
@@ -246,6 +265,13 @@ class _FailClosed:
 FAIL_CLOSED = _FailClosed()
 
 
+def _stands_in(entry: Entry, words: str, spans: Sequence[Span]) -> bool:
+    """Whether something stands there for a value, and not the value."""
+    if PLACEHOLDERS.fullmatch(words, entry.begin, entry.end):
+        return True
+    return all(span.end <= entry.begin or entry.end <= span.begin for span in spans)
+
+
 def shield_of(session: Session, conversation_id: uuid.UUID) -> Shield | None:
     """The shield of a conversation of this session's account; None when it has no privacy."""
     row = session.execute(CONVERSATION, {"id": conversation_id}).mappings().one_or_none()
@@ -304,15 +330,17 @@ def shields_alike(
     bot: uuid.UUID | None,
     contact: uuid.UUID | None,
     privacy: bool = False,
+    policy: Mapping[str, Any] | None = None,
 ) -> Callable[[uuid.UUID], Shield | None]:
     """What makes the shields of conversations that are being written, all with this bot and this contact: who
     speaks and under which policy is looked up once.
     """
-    like = shield_for(session, account, account, bot=bot, contact=contact, kept={}, privacy=privacy)
+    like = shield_for(
+        session, account, account, bot=bot, contact=contact, kept={}, privacy=privacy, policy=policy
+    )
     if like is None:
         return lambda _: None
-    policy, scope, version = like.policy, like.scope, like.version
-    return lambda one: Shield(policy, scope, Vault(session, account, one, kept={}), version)
+    return lambda one: Shield(like.policy, like.scope, Vault(session, account, one, kept={}), like.version)
 
 
 def kept_shields_of(session: Session, conversation_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Shield]:

@@ -20,7 +20,7 @@ from core.annotations import enqueue_annotations
 from core.context import settings_of
 from core.copying import copied_in
 from core.errors import InvalidInput
-from core.import_columns import CONVERSATIONS, MESSAGES, NAME, Options, RowMaker, cut
+from core.import_columns import CONVERSATIONS, MESSAGES, NAME, Options, RowMaker, checked_head, cut
 from core.import_contacts import contacts_of
 from core.import_keys import Entry, Keys, Known
 from core.import_rows import Piece, Talk
@@ -179,6 +179,12 @@ class _Storing:
         fresh, members = self._fresh(record, before)
         counts["known"] += len(record.messages) - len(fresh)
         if before is None:
+            try:
+                record = checked_head(record)
+            except InvalidInput:
+                self.out.rejects.append(Reject(record.row, "bad_settings"))
+                self.out.failed.add(record.row)
+                return
             before = known[key] = Known(fresh_id)
             self.talks[key] = Talk(before.target, key, 0, head=record)
             counts["conversations"] += 1
@@ -203,19 +209,23 @@ class _Storing:
         return [message for message, _ in new], [member for _, member in new]
 
     def _shields(self, new: Sequence[Talk], old: Sequence[Talk]) -> dict[uuid.UUID, Shield | None]:
-        options = self.options
         found: dict[uuid.UUID, Shield | None] = dict(kept_shields_of(self.session, [talk.id for talk in old]))
-        alike: dict[uuid.UUID | None, Callable[[uuid.UUID], Shield | None]] = {}
+        makers: dict[tuple[Any, ...], Callable[[uuid.UUID], Shield | None]] = {}
         for talk in new:
-            if talk.contact not in alike:
-                alike[talk.contact] = shields_alike(
+            head = talk.head
+            assert head is not None  # noqa: S101 (those that are made have one)
+            privacy, policy = self.options.privacy or head.privacy, head.policy
+            alike = (talk.contact, privacy, repr(policy))
+            if alike not in makers:
+                makers[alike] = shields_alike(
                     self.session,
                     self.account,
                     bot=self.bot,
                     contact=talk.contact,
-                    privacy=options.privacy,
+                    privacy=privacy,
+                    policy=policy,
                 )
-            found[talk.id] = alike[talk.contact](talk.id)
+            found[talk.id] = makers[alike](talk.id)
         return found
 
     def _write_conversations(self, talks: Sequence[Talk], shields: Mapping[uuid.UUID, Shield | None]) -> None:

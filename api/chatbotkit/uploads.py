@@ -48,10 +48,11 @@ BODY: dict[str, Any] = {
 }
 
 
-async def take_in(request: Request, caller: Caller, start: Start) -> dict[str, Any]:
+async def take_in(request: Request, caller: Caller, start: Start, most: int | None = None) -> dict[str, Any]:
     """The answer to an upload: `name` where the file has one, `uploadRequest` where its bytes are to come.
 
-    `start(session, told)` makes the pending blob in the caller's account.
+    `start(session, told)` makes the pending blob in the caller's account. It may have `most` bytes,
+    `max_file` unless told.
     """
     if HEADER in request.headers:
         raise InvalidInput(f"An upload takes no {HEADER}: what it did not finish is cleared away by itself.")
@@ -61,9 +62,9 @@ async def take_in(request: Request, caller: Caller, start: Start) -> dict[str, A
     if kind == "application/json":
         return await on_thread(partial(_from_json, request, context, caller, start, await request.body()))
     if kind == "multipart/form-data":
-        return await _from_form(context, caller, start, FormFile(written), pieces_of(request))
+        return await _from_form(context, caller, start, FormFile(written), pieces_of(request), most=most)
     told = Described(None, media_type(written))
-    writing, answer = await on_thread(partial(_begin, context, caller, start, told))
+    writing, answer = await on_thread(partial(_begin, context, caller, start, told, most))
     await write_all(writing, pieces_of(request), partial(drop, context, writing))
     return answer
 
@@ -96,7 +97,13 @@ def _from_json(
 
 
 async def _from_form(
-    context: Context, caller: Caller, start: Start, form: FormFile, pieces: AsyncIterator[bytes]
+    context: Context,
+    caller: Caller,
+    start: Start,
+    form: FormFile,
+    pieces: AsyncIterator[bytes],
+    *,
+    most: int | None,
 ) -> dict[str, Any]:
     """The file's row is made when the form comes to its file, whose bytes then follow."""
     first: list[bytes] = []
@@ -113,15 +120,17 @@ async def _from_form(
             yield b"".join(form.feed(more))
         form.finish()
 
-    writing, answer = await on_thread(partial(_begin, context, caller, start, form.told))
+    writing, answer = await on_thread(partial(_begin, context, caller, start, form.told, most))
     await write_all(writing, bytes_of_file(), partial(drop, context, writing))
     return answer
 
 
-def _begin(context: Context, caller: Caller, start: Start, told: Described) -> tuple[Writing, dict[str, Any]]:
+def _begin(
+    context: Context, caller: Caller, start: Start, told: Described, most: int | None = None
+) -> tuple[Writing, dict[str, Any]]:
     with context.transaction(caller.account_id) as session:
         blob = start(session, told)
-        return open_writing(context, session, blob), _answer(blob)
+        return open_writing(context, session, blob, most=most), _answer(blob)
 
 
 def _answer(blob: Blob) -> dict[str, Any]:

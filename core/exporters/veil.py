@@ -24,7 +24,7 @@ from core.privacy.masks import masked
 from core.privacy.operators import redact
 from core.privacy.placeholders import PLACEHOLDERS
 from core.privacy.policy import Policy, effective
-from core.privacy.presets import Operator, Preset
+from core.privacy.presets import LEAVING, Operator, Preset
 from core.privacy.restoring import restore_altered
 from core.privacy.scanning import PassingTools
 from core.privacy.spans import Span
@@ -33,7 +33,6 @@ from core.privacy.tokens import restore_spans
 LONG_NUMBER = 10**8
 NAMING = frozenset({"identities", "allow", "deny"})  # of a policy: what may name people
 _LINKED = frozenset({Operator.TOKENISE, Operator.HASH})
-_LEAVING = frozenset({Operator.KEEP, Operator.ANNOTATE})
 _HASH = re.compile(r"<([A-Z][A-Z0-9_]{1,40}):[a-z2-7]{16}>")
 
 
@@ -191,7 +190,7 @@ class _Veil:
         if not spans and not entities:
             return text, ()
         # What was only told before is judged anew, what was altered stays as it is.
-        told = [Span(e.type, e.begin, e.end, e.score, e.source) for e in entities if e.operator in _LEAVING]
+        told = [Span(e.type, e.begin, e.end, e.score, e.source) for e in entities if e.operator in LEAVING]
         made = redact(text, [*spans, *told], _POLICY, _TOOLS, settled=entities)
         return made.text, tuple(
             Entry(one.type, one.stored_begin, one.stored_end, one.score, one.source, one.operator)

@@ -122,6 +122,7 @@ CODES: Mapping[str, str] = {
     "bad_contact": "whom it was with could not be stored; the conversation was",
     "bad_message": "a message in it is not in the format's shape; the others were read",
     "bad_schedule": "its schedule is none that could ever fire",
+    "bad_settings": "a setting of it is none that can be stored",
     "bad_utf8": "it is not UTF-8",
     "damaged": "the archive is damaged here",
     "digest_mismatch": "the export is not what was written: its digest differs",

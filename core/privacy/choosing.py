@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 from core.privacy.placeholders import PLACEHOLDERS
 from core.privacy.policy import DENIED, Operator, Policy
+from core.privacy.presets import LEAVING
 from core.privacy.spans import Span
-
-_LEAVING = frozenset({Operator.KEEP, Operator.ANNOTATE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ def chosen(  # noqa: C901 (what costs nothing goes first)
     kept = [
         Choice(one.type, one.begin, one.end, one.score, one.source, one.operator, settled=True)
         for one in settled
-        if one.operator not in _LEAVING and 0 <= one.begin < one.end <= len(text)
+        if one.operator not in LEAVING and 0 <= one.begin < one.end <= len(text)
     ]
     if not choices:
         return sorted(kept, key=_place)
@@ -123,7 +122,7 @@ def _words(deny: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def _rank(one: Choice) -> tuple[object, ...]:
-    leaving = one.operator in _LEAVING
+    leaving = one.operator in LEAVING
     known = ("given", "denied").index(one.source) if one.source in {"given", "denied"} else 2
     return leaving, known, -one.score, one.begin - one.end, one.begin, one.type
 

@@ -22,6 +22,10 @@ class Operator(StrEnum):
     REDACT = "redact"  # <REDACTED>: not even its kind is told
 
 
+# What these find stays in the text as it is.
+LEAVING = frozenset({Operator.KEEP, Operator.ANNOTATE})
+
+
 class Preset(StrEnum):
     """`recommended` hides what does harm and tells what may; `tokenise` is the one that can be undone."""
 
