@@ -123,7 +123,7 @@ def _delete(
     as_json: bool,
 ) -> None:
     from core.delete_jobs import create_delete_job, preview_deletion
-    from core.documents_privacy import made_document, preview_document
+    from core.documents_jobs import made_document, preview_document
 
     with at.transaction() as session:
         preview = preview_document(preview_deletion(session, what, wanted, rate))

@@ -117,7 +117,7 @@ def _completed(at: Reach, job: str, *, quiet: bool) -> Document:
         RunFailed: it failed. Conflict: it was paused or cancelled, or is no export.
 
     """
-    from core.documents_privacy import job_document
+    from core.documents_jobs import job_document
     from core.jobs import get_job
     from models import JobKind
 
@@ -136,7 +136,7 @@ def _completed(at: Reach, job: str, *, quiet: bool) -> Document:
 def _fetch(at: Reach, document: Document, file: Path, *, force: bool) -> Document:
     """Writes the file and its manifest; each is there as a whole or not at all."""
     from core.blobs import read_stored
-    from core.documents_privacy import manifest_document
+    from core.documents_jobs import manifest_document
     from core.exports import result_of
     from core.files import open_file
     from core.sight import SCOPE

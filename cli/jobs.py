@@ -28,7 +28,7 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """The jobs, newest first."""
-    from core.documents_privacy import job_document
+    from core.documents_jobs import job_document
     from core.jobs import list_jobs
 
     with reach(home, account) as at, at.transaction() as session:
@@ -91,7 +91,7 @@ def confirm(
 def receipt(job: JobId, home: HomeDir = None, account: AccountName = None, as_json: AsJson = False) -> None:
     """What a deletion removed: counts, and a digest of the ids."""
     from core.delete_jobs import receipt_of
-    from core.documents_privacy import receipt_document
+    from core.documents_jobs import receipt_document
 
     with reach(home, account) as at, at.transaction() as session:
         document = receipt_document(receipt_of(session, job))
@@ -168,7 +168,7 @@ def _pace(document: Document) -> str:
 
 
 def _document(at: Reach, job: str) -> Document:
-    from core.documents_privacy import job_document
+    from core.documents_jobs import job_document
     from core.jobs import get_job
 
     with at.transaction() as session:
@@ -176,7 +176,7 @@ def _document(at: Reach, job: str) -> Document:
 
 
 def _change(verb: Any, job: str, home: Any, account: str | None, as_json: bool) -> None:
-    from core.documents_privacy import job_document
+    from core.documents_jobs import job_document
     from core.jobs import get_job
 
     with reach(home, account) as at, at.transaction() as session:

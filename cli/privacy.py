@@ -137,7 +137,7 @@ def annotate(
     """Look at what is stored again, under the policies of today: of a bot, a conversation, or everything."""
     from cli.jobs import shown, watched
     from core.annotation_jobs import create_annotation_job
-    from core.documents_privacy import job_document
+    from core.documents_jobs import job_document
     from core.jobs import get_job
 
     with reach(home, account) as at:

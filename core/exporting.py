@@ -23,7 +23,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from core.blobs import ANY_SIZE, Stored, Writing, drop, new_blob, open_parts, open_writing, read_stored
-from core.documents_privacy import filter_document
+from core.documents_jobs import filter_document
 from core.errors import NotFound
 from core.export_pages import Asked, Page, Part, Place, read_page
 from core.exporters.formats import Format, format_named

@@ -107,6 +107,7 @@ def import_now(
     records: Sequence[Conversation | Task | Reject],
     *,
     bot_id: str | None = None,
+    contact_id: str | None = None,
     privacy: bool = False,
 ) -> Job:
     """Imports a small batch while its sender waits; answers the ended job, which can be undone as any other.
@@ -120,27 +121,28 @@ def import_now(
     if said > MOST_AT_ONCE or len(records) > MOST_AT_ONCE:
         raise InvalidInput(f"At most {MOST_AT_ONCE} messages are imported at once; upload a file instead.")
     now = database_now(session)
-    bot = find_bot(session, bot_id).id
     params = {
         "format": ITEMS,
-        "bot": str(bot),
+        "bot": str(find_bot(session, bot_id).id),
+        "contact": str(own(session, Contact, contact_id).id) if contact_id is not None else None,
+        "privacy": privacy,
         "actor": actor_of(session),
-        **({"privacy": True} if privacy else {}),
     }
     job = Job(
         account_id=account_of(session),
         kind=JobKind.IMPORT,
         state=JobState.RUNNING,
         started_at=now,
-        params=params,
+        params={name: value for name, value in params.items() if value},
     )
     session.add(job)
     session.flush()
     pieces = [piece for record in records for piece in pieces_of(record)]
     out = store(session, job, pieces, options_of(job, ITEMS))
-    rows = Counter({"wrote": len(out.wrote), "failed": _failed(records, out.rejects)})
     add_to(session, job, out.counts, out.rejects)
-    job.done, job.failed = rows["wrote"], rows["failed"]
+    unread = {one.row for one in records if isinstance(one, Reject)}
+    unread -= {one.row for one in records if not isinstance(one, Reject)}
+    job.done, job.failed = len(out.wrote), len(unread | out.failed)
     job.skipped = max(0, len({record.row for record in records}) - job.done - job.failed)
     end_import_job(session, job)
     return job
@@ -232,12 +234,6 @@ def _checked_columns(columns: Mapping[str, str]) -> dict[str, str]:
             raise InvalidInput(f"A column means one of {', '.join(sorted(MEANINGS))}.")
         checked_text(name, "The name of a column", longest=LONGEST_COLUMN)
     return dict(columns)
-
-
-def _failed(records: Sequence[Conversation | Task | Reject], rejects: Sequence[Reject]) -> int:
-    """The rows of which nothing could be read or stored."""
-    read = {record.row for record in records if not isinstance(record, Reject)}
-    return len({one.row for one in rejects} - read)
 
 
 def _refuse_taken(session: Session, file_id: uuid.UUID) -> None:

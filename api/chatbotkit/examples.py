@@ -57,6 +57,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "create_record": {"text": "Breakfast is served on the terrace.", "source": "handbook"},
     "upload_attachment": {"file": {"type": "text/plain", "size": 5, "name": "hello.txt"}},
     "upload_attachment_as_the_npm_sdk_does": {"file": {"type": "text/plain", "size": 5, "name": "hello.txt"}},
+    "upload_import": {"file": {"type": "application/zip", "size": 5, "name": "export.zip"}},
     "upload_file": {"file": {"type": "text/plain", "size": 5, "name": "hello.txt"}},
     "create_session": {"durationInSeconds": 7200},
     "create_bot_session": {

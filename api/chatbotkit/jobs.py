@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.orm import Session
 
-from api.auth import CallerPart, Tenant
-from api.chatbotkit.answers import also_answers, answer, replays, returns
-from api.chatbotkit.lists import ListPart, as_list, each, listed, pages
+from api.auth import CallerPart, Tenant, context_of
+from api.chatbotkit.answers import CSV, also_answers, answer, replays, returns
+from api.chatbotkit.lists import ListPart, as_export, as_list, each, listed, pages
 from api.chatbotkit.shapes import Identified
 from api.chatbotkit.shapes_deletions import PreviewDeletion
-from api.chatbotkit.shapes_privacy import (
+from api.chatbotkit.shapes_files import Uploaded
+from api.chatbotkit.shapes_imports import ImportErrorAnswer
+from api.chatbotkit.shapes_jobs import (
     ConfirmRequest,
     DeletionPreview,
     JobAnswer,
@@ -21,18 +24,28 @@ from api.chatbotkit.shapes_privacy import (
     JobRequest,
     ReceiptAnswer,
 )
+from api.chatbotkit.uploads import BODY, Uploader, take_in
 from api.once import Replay, Route
 from core import jobs
 from core.accounts import Caller
 from core.annotation_jobs import create_annotation_job
 from core.delete_jobs import confirm_delete_job, create_delete_job, preview_deletion, receipt_of
 from core.documents import Document
-from core.documents_privacy import job_document, made_document, preview_document, receipt_document
+from core.documents_jobs import (
+    error_document,
+    job_document,
+    made_document,
+    preview_document,
+    receipt_document,
+)
 from core.errors import InvalidInput
 from core.exporters.jsonl import FORMAT
 from core.exporters.veil import Mode
 from core.exports import create_export_job
-from models import Job
+from core.import_jobs import create_import_job, import_now, list_errors, start_import_file
+from core.importers.own import read_items
+from core.undoing import undo_import
+from models import Job, JobKind
 
 router = APIRouter(prefix="/job", tags=["job"], route_class=Route)
 
@@ -47,6 +60,8 @@ def create_job(session: Tenant, caller: CallerPart, body: JobRequest) -> JSONRes
 
     export: writes the conversations that a filter selects now into a file, whose `fileId`, `sha256` and
     counts the job has once it is completed.
+
+    import: stores what an uploaded file holds (/job/upload), once; or a few items, while you wait.
     A backfill is made at /task/{taskId}/backfill/create.
     """
     body.refuse_strangers()
@@ -54,6 +69,8 @@ def create_job(session: Tenant, caller: CallerPart, body: JobRequest) -> JSONRes
         return answer(_create_deletion(session, body))
     if body.kind == "export":
         return answer({"id": str(_create_export(session, body, caller).id)})
+    if body.kind == "import":
+        return answer(_create_import(session, body))
     if not (body.everything or body.conversationId or body.botId):
         raise InvalidInput("Say what is to be annotated: conversationId, botId, or all.")
     job = create_annotation_job(
@@ -79,6 +96,35 @@ def _create_export(session: Session, body: JobRequest, caller: Caller) -> Job:
         bom=body.bom,
         scopes=caller.scopes,
     )
+
+
+def _create_import(session: Session, body: JobRequest) -> Document:
+    if (body.fileId is None) == (body.items is None):
+        raise InvalidInput("Say what is to be imported: fileId, or items.")
+    if body.items is not None:
+        return _import_items(session, body)
+    job = create_import_job(
+        session,
+        body.fileId or "",
+        format=body.format,
+        columns=body.columns,
+        timezone=body.timezone,
+        bot_id=body.botId,
+        contact_id=body.contactId,
+        privacy=body.privacy,
+        dry_run=body.dryRun,
+        keep_file=body.keepFile,
+    )
+    return {"id": str(job.id)}
+
+
+def _import_items(session: Session, body: JobRequest) -> Document:
+    if body.format or body.columns or body.timezone or body.dryRun or body.keepFile:
+        raise InvalidInput("An import of items takes botId, contactId and privacy.")
+    records = list(read_items(body.items or ()))
+    job = import_now(session, records, bot_id=body.botId, contact_id=body.contactId, privacy=body.privacy)
+    told = {"done": job.done, "skipped": job.skipped, "failed": job.failed}
+    return {"id": str(job.id), **told, "errors": job.counts.get("errors", 0)}
 
 
 def _previewed_again(session: Session, replay: Replay) -> Document:
@@ -114,7 +160,7 @@ def fetch_receipt(session: Tenant, jobId: str) -> JSONResponse:
 @as_list
 def list_jobs(
     part: ListPart,
-    kind: Annotated[str, Query(description="annotate, backfill, delete or export; all unless told.")] = "",
+    kind: Annotated[str, Query(description=f"{', '.join(JobKind)}; all unless told.")] = "",
 ) -> Response:
     """The account's jobs of every kind, newest first."""
     return listed(
@@ -149,3 +195,26 @@ def resume_job(session: Tenant, jobId: str) -> JSONResponse:
 def cancel_job(session: Tenant, jobId: str) -> JSONResponse:
     """Ends it where it is; what is done stays done. 409 when it has ended otherwise."""
     return answer({"id": str(jobs.cancel_job(session, jobId).id)})
+
+
+@router.post("/upload", responses=returns(Uploaded), openapi_extra=BODY)
+async def upload_import(request: Request, caller: Uploader) -> JSONResponse:
+    """Takes a file in for an import, as large as one may be, or answers where its bytes are to be sent."""
+    most = context_of(request).settings.max_import
+    return answer(await take_in(request, caller, start_import_file, most))
+
+
+@router.post("/{jobId}/undo", responses=returns(Identified))
+@also_answers(409)
+def undo_job(session: Tenant, jobId: str) -> JSONResponse:
+    """Removes what an import has stored, and frees its keys; answers the job that does it. 409 when it is no
+    import, is unfinished, or nothing of it is left.
+    """
+    return answer({"id": str(undo_import(session, jobId).id)})
+
+
+@router.get("/{jobId}/error/list", responses=pages(ImportErrorAnswer, CSV))
+@as_export
+def list_job_errors(part: ListPart, jobId: str) -> Response:
+    """What a job could not deal with, in its order: rows and words, never what they held."""
+    return listed(part, partial(list_errors, job_id=jobId), each(error_document), ascending=True)

@@ -6,7 +6,7 @@ Version 1 knew less of a conversation; every line of it means in version 2 what 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +21,7 @@ from core.importers.records import (
     Reject,
     Unreadable,
 )
-from core.importers.rows import row_object
+from core.importers.rows import mended, row_object
 from core.privacy.choosing import Entry
 from core.privacy.presets import Operator
 from models import ConversationStatus, MessageType
@@ -65,6 +65,17 @@ def read_export(
         yield Reject(row + 1, "truncated")
     elif end.get("sha256") != digest.hexdigest():
         yield Reject(row, "digest_mismatch")
+
+
+def read_items(items: Sequence[Any]) -> Iterator[Conversation | Reject]:
+    """The conversations of a few documents in the shape of an export's lines; rows count from 1."""
+    for row, item in enumerate(items, 1):
+        notes = Notes()
+        try:
+            yield _conversation(mended(mapping(item), notes), row, notes)
+        except Unreadable as why:
+            yield Reject(row, str(why))
+        yield from (Reject(row, code) for code in notes.rejects)
 
 
 def _end(line: bytes | str, notes: Notes, limits: Limits) -> Mapping[str, Any] | None:

@@ -1,0 +1,187 @@
+"""The JSON documents of jobs; see core/documents.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from core.backfills import Progress
+from core.delete_jobs import JobReceipt, Preview
+from core.documents import Document, milliseconds
+from core.import_jobs import error_id
+from core.importers import CODES
+from models import Job, JobError, JobKind, JobState
+
+
+def job_document(job: Job, progress: Progress) -> Document:
+    """A job of any kind and how far it is; `leftSeconds` at the pace so far, while it goes on."""
+    ended = progress.done + progress.failed
+    left = max(0, (job.total or 0) - job.skipped - ended - progress.under_way)
+    dealt = ended + job.skipped
+    pace = dealt / progress.seconds if dealt and progress.seconds else None
+    goes_on = job.finished_at is None and pace
+    document = {
+        "id": str(job.id),
+        "kind": job.kind,
+        "state": job.state,
+        "errorClass": job.error_class,
+        "taskId": str(job.task_id) if job.task_id else None,
+        "botId": job.params.get("bot"),
+        "conversationId": job.params.get("conversation"),
+        **(_deletion(job) if job.kind == JobKind.DELETE else {}),
+        **(export_document(job) if job.kind == JobKind.EXPORT else {}),
+        **(_import(job) if job.kind in {JobKind.IMPORT, JobKind.UNDO} else {}),
+        "total": job.total,
+        "done": progress.done,
+        "skipped": job.skipped,
+        "failed": progress.failed,
+        "underWay": progress.under_way,
+        "left": left,
+        "perSecond": round(pace, 1) if pace else None,
+        "leftSeconds": round((left + progress.under_way) / pace) if goes_on and pace else None,
+        "createdAt": milliseconds(job.created_at),
+        "startedAt": milliseconds(job.started_at),
+        "finishedAt": milliseconds(job.finished_at),
+    }
+    return {key: value for key, value in document.items() if value is not None}
+
+
+def preview_document(preview: Preview) -> Document:
+    """What a deletion would remove: counts, times and some ids."""
+    counted = preview.counted
+    document = {
+        "what": preview.selection.what.value,
+        "count": counted.count,
+        "conversations": counted.conversations,
+        "oldest": milliseconds(counted.oldest),
+        "newest": milliseconds(counted.newest),
+        "sample": [str(one) for one in counted.sample],
+        "rate": str(preview.rate) if preview.rate else None,
+        "confirmation": preview.confirmation,
+    }
+    return {key: value for key, value in document.items() if value is not None}
+
+
+def made_document(job: Job, preview: Preview) -> Document:
+    """A deletion that was asked for: ids, counts and whether it waits for a confirmation."""
+    waits = "confirmation" in job.params
+    return {
+        "id": str(job.id),
+        "count": preview.counted.count,
+        "conversations": preview.counted.conversations,
+        "requiresConfirmation": waits,
+        **({"confirmation": preview.confirmation} if waits else {}),
+    }
+
+
+def receipt_document(receipt: JobReceipt) -> Document:
+    """What an ended deletion removed; of a source only that it was asked for."""
+    job = receipt.job
+    said = filter_document(job.params["filter"])
+    document = {
+        "id": str(job.id),
+        "what": job.params["what"],
+        "state": job.state,
+        "filter": {**said, **({"source": True} if "source" in said else {})},
+        "until": milliseconds(datetime.fromisoformat(job.params["until"])),
+        "messages": receipt.messages,
+        "conversations": receipt.conversations,
+        "attachments": receipt.attachments,
+        "ids": receipt.ids,
+        "sha256": receipt.sha256,
+        "verified": job.state == JobState.COMPLETED,
+        "actor": job.params.get("actor"),
+        "createdAt": milliseconds(job.created_at),
+        "finishedAt": milliseconds(job.finished_at),
+    }
+    return {key: value for key, value in document.items() if value is not None}
+
+
+FILTERS = {
+    "conversations": "conversationId",
+    "tasks": "taskId",
+    "bots": "botId",
+    "contacts": "contactId",
+    "types": "type",
+}
+TIMES = ("before", "after")
+
+
+def error_document(error: JobError) -> Document:
+    """A row that a job could not deal with, and what its code means."""
+    return {
+        "id": str(error_id(error)),
+        "row": error.row,
+        "code": error.code,
+        "message": CODES.get(error.code, "it could not be dealt with"),
+    }
+
+
+def _import(job: Job) -> Document:
+    params = job.params
+    counts = {name: count for name, count in sorted(job.counts.items()) if name not in {"read", "size"}}
+    return {
+        "format": params.get("format"),
+        "found": params.get("found"),
+        "contactId": params.get("contact"),
+        "fileId": str(job.file_id) if job.file_id else None,
+        "dryRun": True if params.get("dry") else None,
+        "counts": counts or None,
+        "readBytes": job.counts.get("read"),
+        "sizeBytes": job.counts.get("size"),
+        "unknown": params.get("unknown"),
+        "survey": params.get("survey"),
+        "refused": params.get("refused"),
+        "importId": params.get("import"),
+    }
+
+
+def _deletion(job: Job) -> Document:
+    waiting = job.params.get("confirmation")
+    return {
+        "what": job.params["what"],
+        "filter": filter_document(job.params["filter"]),
+        "rate": job.params.get("rate"),
+        "requiresConfirmation": True if waiting else None,
+        "confirmation": waiting,
+    }
+
+
+def export_document(job: Job) -> Document:
+    """What an export was asked for, and what came of it: the file and its digest once it is completed."""
+    params = job.params
+    return {
+        "format": params["format"],
+        "mode": params["mode"],
+        "gzip": params["gzip"],
+        "filter": filter_document(params["filter"]),
+        "until": milliseconds(datetime.fromisoformat(params["until"])),
+        "fileId": str(job.file_id) if job.file_id else None,
+        "name": params["name"],
+        "size": params.get("size"),
+        "sha256": params.get("sha256"),
+        "counts": {name: count for name, count in sorted(job.counts.items()) if count},
+    }
+
+
+def manifest_document(job: Job) -> Document:
+    """What stands beside the file of a completed export: what it is, how much, and its digest."""
+    document = {
+        "id": str(job.id),
+        **export_document(job),
+        "messages": job.done,
+        "leftOut": job.skipped,
+        "createdAt": milliseconds(job.created_at),
+        "finishedAt": milliseconds(job.finished_at),
+    }
+    return {key: value for key, value in document.items() if value is not None}
+
+
+def filter_document(said: Mapping[str, Any]) -> Document:
+    """A filter as it was sent; of named ids how many."""
+    found: Document = {FILTERS.get(name, name): value for name, value in said.items() if name != "ids"}
+    found |= {name: milliseconds(datetime.fromisoformat(found[name])) for name in TIMES if name in found}
+    if "ids" in said:
+        found["ids"] = len(said["ids"])
+    return found or {"all": True}
