@@ -12,7 +12,9 @@ from cli.reach import Reach, reach
 from cli.show import Document, console, facts, items, moment, out, short, table
 
 app = typer.Typer(
-    help="Jobs: annotations, backfills, deletions and exports.", no_args_is_help=True, rich_markup_mode=None
+    help="Jobs: imports, exports, deletions, annotations and backfills.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
@@ -21,7 +23,9 @@ LOOK = 0.25
 
 @app.command("list")
 def list_(
-    kind: Annotated[str | None, typer.Option("--kind", help="annotate, backfill, delete or export.")] = None,
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="import, export, delete, …; all unless told.")
+    ] = None,
     take: Take = 20,
     home: HomeDir = None,
     account: AccountName = None,
@@ -45,7 +49,7 @@ def list_(
 def show(job: JobId, home: HomeDir = None, account: AccountName = None, as_json: AsJson = False) -> None:
     """One job: how far it is."""
     with reach(home, account) as at:
-        document = _document(at, job)
+        document = job_of(at, job)
     out(document, as_json, shown(document))
 
 
@@ -107,11 +111,47 @@ def cancel(job: JobId, home: HomeDir = None, account: AccountName = None, as_jso
     _change(cancel_job, job, home, account, as_json)
 
 
+@app.command()
+def undo(
+    job: JobId,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Watch it to its end.")] = True,
+    home: HomeDir = None,
+    account: AccountName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove what an import has stored, and free its keys; what was said there since stays."""
+    from core.undoing import undo_import
+
+    with reach(home, account) as at:
+        with at.transaction() as session:
+            made = str(undo_import(session, job).id)
+        document = watched(at, made, quiet=as_json) if wait else job_of(at, made)
+    out(document, as_json, shown(document))
+
+
+@app.command()
+def errors(
+    job: JobId,
+    take: Take = 100,
+    home: HomeDir = None,
+    account: AccountName = None,
+    as_json: AsJson = False,
+) -> None:
+    """What a job could not deal with: rows and reasons, in their order, never what they held."""
+    from core.documents_jobs import error_document
+    from core.import_jobs import list_errors
+
+    with reach(home, account) as at, at.transaction() as session:
+        documents = [error_document(one) for one in list_errors(session, job_id=job, take=take)]
+    rows = [(d["row"], d["code"], d["message"]) for d in documents]
+    out(items(documents), as_json, table(["row", "code", "because"], rows, "It could deal with all."))
+
+
 def watched(at: Reach, job: str, *, quiet: bool) -> Document:
     """The job's document once it has ended or was paused; its progress is shown meanwhile."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    document = _document(at, job)
+    document = job_of(at, job)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -119,12 +159,12 @@ def watched(at: Reach, job: str, *, quiet: bool) -> Document:
         TextColumn("{task.fields[pace]}"),
     )
     with Progress(*columns, console=console(stderr=True), transient=True, disable=quiet) as progress:
-        bar = progress.add_task(document["kind"], total=document.get("total"), pace="")
+        bar = progress.add_task(document["kind"], total=None, pace="")
         while "finishedAt" not in document and document["state"] != "paused":
-            dealt = document["done"] + document["skipped"] + document["failed"]
-            progress.update(bar, total=document.get("total"), completed=dealt, pace=_pace(document))
+            total, dealt = _far(document)
+            progress.update(bar, total=total, completed=dealt, pace=_pace(document))
             time.sleep(LOOK)
-            document = _document(at, job)
+            document = job_of(at, job)
     return document
 
 
@@ -144,7 +184,12 @@ def shown(document: Document) -> Any:
             ("name", document.get("name")),
             ("bytes", document.get("size")),
             ("sha256", document.get("sha256")),
+            ("read as", document.get("found")),
+            ("dry run", "nothing was stored" if document.get("dryRun") else None),
+            ("undoes", document.get("importId")),
+            ("brought", _brought(document)),
             ("error", document.get("errorClass")),
+            ("because", document.get("refused")),
             ("task", document.get("taskId")),
             ("bot", document.get("botId")),
             ("conversation", document.get("conversationId")),
@@ -161,13 +206,26 @@ def shown(document: Document) -> Any:
     )
 
 
+def _brought(document: Document) -> str | None:
+    """The numbers of an import or an export, by name."""
+    return ", ".join(f"{count} {name}" for name, count in document.get("counts", {}).items()) or None
+
+
+def _far(document: Document) -> tuple[int | None, int]:
+    """How much there is and how far it is: of a file in KiB, of all else in what it counts."""
+    if "sizeBytes" in document:
+        return document["sizeBytes"] // 1024, document.get("readBytes", 0) // 1024
+    return document.get("total"), document["done"] + document["skipped"] + document["failed"]
+
+
 def _pace(document: Document) -> str:
     pace, left = document.get("perSecond"), document.get("leftSeconds")
     told = "" if pace is None else f"{pace:g} a second"
     return told if left is None else f"{told}, {left} s left"
 
 
-def _document(at: Reach, job: str) -> Document:
+def job_of(at: Reach, job: str) -> Document:
+    """The job's document."""
     from core.documents_jobs import job_document
     from core.jobs import get_job
 

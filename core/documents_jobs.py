@@ -20,7 +20,6 @@ def job_document(job: Job, progress: Progress) -> Document:
     left = max(0, (job.total or 0) - job.skipped - ended - progress.under_way)
     dealt = ended + job.skipped
     pace = dealt / progress.seconds if dealt and progress.seconds else None
-    goes_on = job.finished_at is None and pace
     document = {
         "id": str(job.id),
         "kind": job.kind,
@@ -39,12 +38,20 @@ def job_document(job: Job, progress: Progress) -> Document:
         "underWay": progress.under_way,
         "left": left,
         "perSecond": round(pace, 1) if pace else None,
-        "leftSeconds": round((left + progress.under_way) / pace) if goes_on and pace else None,
+        "leftSeconds": _seconds_left(job, progress, left, pace) if job.finished_at is None else None,
         "createdAt": milliseconds(job.created_at),
         "startedAt": milliseconds(job.started_at),
         "finishedAt": milliseconds(job.finished_at),
     }
     return {key: value for key, value in document.items() if value is not None}
+
+
+def _seconds_left(job: Job, progress: Progress, left: int, pace: float | None) -> int | None:
+    """At the pace so far. Of a file by its bytes: how many rows it has is known at its end."""
+    if job.kind == JobKind.IMPORT:
+        read, size = job.counts.get("read", 0), job.counts.get("size", 0)
+        return round(progress.seconds * (size - read) / read) if read and progress.seconds else None
+    return round((left + progress.under_way) / pace) if pace else None
 
 
 def preview_document(preview: Preview) -> Document:

@@ -158,3 +158,8 @@ class JobAnswer(ImportProgress, Identified):
     createdAt: Milliseconds
     startedAt: Milliseconds | None = None
     finishedAt: Milliseconds | None = None
+
+
+class JobEventAnswer(Answer):
+    type: Literal["progress", "result"]
+    data: JobAnswer

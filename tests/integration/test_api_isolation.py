@@ -63,6 +63,7 @@ BODIES = {
     ("post", "/api/v1/job/{jobId}/resume"): {},
     ("post", "/api/v1/job/{jobId}/cancel"): {},
     ("post", "/api/v1/job/{jobId}/undo"): {},
+    ("post", "/api/v1/job/{jobId}/subscribe"): {},
     ("get", "/api/v1/job/{jobId}/error/list"): {},
     ("post", "/api/v1/job/upload"): {"file": {"type": "text/csv", "size": 5, "name": "e.csv"}},
     ("get", "/api/v1/privacy/policy/fetch"): {},

@@ -30,6 +30,7 @@ def run(monkeypatch, capsys, settings, account, tmp_path):
     monkeypatch.setenv("DATABASE_URL", settings.database_url)
     monkeypatch.setenv("REDIS_URL", settings.redis_url)
     monkeypatch.setenv("CRONTALK_KEY", settings.key.get_secret_value())
+    monkeypatch.setenv("CRONTALK_BLOBS", settings.blobs)
     monkeypatch.setenv("CRONTALK_HOME", str(tmp_path / "home"))
 
     def ask(*words: str):
