@@ -69,7 +69,7 @@ class Deletion:
         if found.long and gone and not done:
             following = replace(place, found=seen)
         job.cursor = str(following)
-        return Step()
+        return Step(wait=buckets.grant(self._pace.size).wait)
 
 
 def _purge(session: Session, job: Job, found: Found) -> tuple[int, int]:

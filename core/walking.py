@@ -119,14 +119,16 @@ class Walk:
         ahead = ids[begin : begin + most]
         if not ahead:
             return Found()
+        unnamed = {name: value for name, value in self.selection.filter.items() if name != "ids"}
+        rest = replace(self.selection, filter=unnamed)
         among = as_array(ahead)
-        part = part_of(self.session, self.selection, self.account, among)
+        part = part_of(self.session, rest, self.account, among)
         chosen = Chosen(
             "unnest(CAST(:among AS uuid[])) AS r (id)",
-            "m.id = r.id AND m.conversation_id = ANY(CAST(:places AS uuid[]))",
-            {**self.selection.values(self.account), "among": among},
+            f"m.id = r.id AND m.conversation_id = ANY(CAST(:places AS uuid[])) AND {rest.of_messages()}",
+            rest.values(self.account) | {"among": among, "meant": as_array(ids[begin:])},
             part.conversations,
-            self.selection.of_messages(),
+            f"m.id = ANY(CAST(:meant AS uuid[])) AND {rest.of_messages()}",
         )
         return Found(replace(self.place, at=uuid.UUID(ahead[-1])), part.goes, chosen=chosen)
 

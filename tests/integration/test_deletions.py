@@ -474,6 +474,44 @@ def test_named_messages_go_batch_by_batch(context, account, neighbour, small):
     assert (left(context, account), left(context, neighbour)) == (24, 40)
 
 
+def test_named_messages_that_the_filter_leaves_out_stay(context, account, small):
+    (talk,) = some_talks(context, account, 1, 30)
+    ids = [str(row["id"]) for row in rows(context, "SELECT id FROM messages WHERE seq <= 24")]
+    job = a_deletion(context, account, ids=ids, type="bot", conversation_id=str(talk))
+    assert carry_on(context, job.id) == "completed"
+    assert counts(the_job(context, account, job.id)) == ("completed", 12, 12, 0, 0)
+    kept = rows(context, "SELECT type, seq FROM messages ORDER BY seq")
+    assert [row["seq"] for row in kept] == [*range(1, 24, 2), *range(25, 31)]
+
+
+def test_a_named_checkpoint_counts_when_it_goes_with_what_it_sums_up(context, account, leases, small):
+    talk = a_conversation(context, account).id
+    fill(context, [talk], 14)
+    with context.transaction(account) as session:
+        run = compact(session, talk)
+    assert carry_out(context, leases, run.id, worker="tests") == "succeeded"
+    some = rows(context, "SELECT id FROM messages WHERE seq BETWEEN 2 AND 12 OR type = 'checkpoint'")
+    job = a_deletion(context, account, ids=[str(row["id"]) for row in some])
+    assert carry_on(context, job.id) == "completed"
+    assert counts(the_job(context, account, job.id)) == ("completed", 12, 12, 0, 0)
+    assert left(context, account) == 3
+
+
+def test_a_rate_is_waited_for_without_asking_in_between(context, account, monkeypatch):
+    some_talks(context, account, 6, 40)
+    steps, real = [], deleting.Deletion._batch
+
+    def noted(deletion, session, job):
+        steps.append(real(deletion, session, job))
+        return steps[-1]
+
+    monkeypatch.setattr(deleting.Deletion, "_batch", noted)
+    job = a_deletion(context, account, all=True, rate="200/s")
+    assert carry_on(context, job.id) == "completed"
+    assert len(steps) >= 7
+    assert len([step for step in steps if not step.worked]) <= 2
+
+
 def test_values_behind_tokens_go_with_the_last_text_that_names_them(context, account):
     talk = a_conversation(context, account, privacy=True).id
     with context.transaction(account) as session:
