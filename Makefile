@@ -3,7 +3,7 @@ UV = python3 -m uv
 
 N ?= 2000
 
-.PHONY: check test acceptance storm sabotage bench lock format
+.PHONY: check test acceptance storm deletion sabotage bench lock format
 
 check:
 	.ci/check
@@ -16,6 +16,9 @@ acceptance:
 
 storm:
 	$(UV) run python -m tests.acceptance.storm --occurrences $(N) $(if $(SEED),--seed $(SEED))
+
+deletion:
+	$(UV) run python -m tests.acceptance.lost_workers --messages $(N)
 
 sabotage:
 	$(UV) run pytest tests/acceptance/storm/test_sabotage.py

@@ -1,32 +1,29 @@
-"""Bulk deletion: as fast as it can, at a rate over three workers, and beside foreground writes.
+"""Bulk deletion: as fast as it can, at a rate over three workers, and beside the API's own callers.
 
-The workers are threads, each with a context of its own, which call what the Celery task calls.
+The workers of the first two are threads with contexts of their own, which call what the Celery task calls.
 """
 
 from __future__ import annotations
 
 import argparse
-import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import text
 
-from benchmarks import support
+from benchmarks import beside, support
+from cli.local.servers import Servers
 from core.carrying import carry_on
 from core.context import Context, make_context
-from core.conversations import create_conversation
 from core.delete_jobs import create_delete_job, preview_deletion
-from core.drafts import Draft
-from core.messages import create_messages
-from models import Job, MessageType
+from models import Job
 
 EACH = 50  # messages of a conversation
 WORKERS = 3
+RATE = "500/s"
 FILL = (
     "WITH made AS (INSERT INTO conversations (id, account_id, source, next_seq)"
     " SELECT uuidv7(), :account, 'bench', :each + 1 FROM generate_series(1, :talks) RETURNING id)"
@@ -88,93 +85,57 @@ def parts(context: Context, account: uuid.UUID, count: int) -> list[list[str]]:
     return [ids[at::count] for at in range(count)]
 
 
-@contextmanager
-def writing(context: Context, account: uuid.UUID, times: list[float]) -> Iterator[None]:
-    """Somebody who creates messages all the while, 50 a second, in conversations of their own."""
-    stop = threading.Event()
-    with context.transaction(account) as session:
-        talks = [create_conversation(session).id for _ in range(20)]
+def unlimited(both: Servers, messages: int) -> tuple[float, float]:
+    """Messages a second of one bare DELETE and of a deletion, one after the other in one database."""
+    with support.fresh_context(both, rate_bulk=None) as context:
+        ones = [support.an_account(context, name) for name in ("a", "b")]
+        for one in ones:
+            filled(context, one, messages)
+        return bare(context, ones[0]), work(context, [a_job(context, ones[1], all=True)])
 
-    def write() -> None:
-        number = 0
-        while not stop.wait(0.02):
-            number += 1
-            began = time.perf_counter()
-            with context.transaction(account) as session:
-                create_messages(session, talks[number % 20], [Draft(MessageType.USER, "Hello there.")])
-            times.append((time.perf_counter() - began) * 1000)
 
-    thread = threading.Thread(target=write)
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
+def limited(both: Servers, seconds: int) -> float:
+    """Messages a second of three deletions of one account in three workers, under RATE."""
+    with support.fresh_context(both, rate_bulk=RATE) as context:
+        account = support.an_account(context)
+        filled(context, account, 500 * seconds)
+        return work(
+            context,
+            [a_job(context, account, conversation_id=part) for part in parts(context, account, WORKERS)],
+        )
+
+
+def noticed(both: Servers, pairs: int, window: float) -> list[tuple[beside.Window, beside.Window]]:
+    """What another account's callers notice of a deletion under RATE."""
+    with support.fresh_context(both, rate_bulk=RATE) as context:
+        account, other = support.an_account(context), support.an_account(context, "other")
+        seconds = pairs * (window + 2 * beside.SETTLING) + 30
+        filled(context, account, int(500 * seconds) // EACH * EACH)
+        job = a_job(context, account, all=True)
+        return beside.measured(context, account, job, other, pairs=pairs, seconds=window, rate=RATE)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=100_000)
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
+    beside.options(parser)
     given = support.options(parser)
     rows: list[list[Any]] = []
     figures: dict[str, Any] = {}
     with support.servers() as both:
-        ratios = []
-        for _ in range(given.rounds):
-            with support.fresh_context(both, rate_bulk=None) as context:
-                ones = [support.an_account(context, name) for name in ("a", "b")]
-                for one in ones:
-                    filled(context, one, given.messages)
-                straight = bare(context, ones[0])
-                ours = work(context, [a_job(context, ones[1], all=True)])
-            ratios.append((straight, ours))
-            rows.append(
-                [
-                    "unlimited, beside one bare DELETE",
-                    f"{ours:,.0f}/s",
-                    f"{straight:,.0f}/s",
-                    f"{ours / straight:.0%}",
-                ]
-            )
-        figures["unlimited"] = ratios
-        for rate in ("500/s",):
-            with support.fresh_context(both, rate_bulk=rate) as context:
-                account = support.an_account(context)
-                filled(context, account, 500 * given.seconds)
-                jobs = [
-                    a_job(context, account, conversation_id=part) for part in parts(context, account, WORKERS)
-                ]
-                measured = work(context, jobs)
-            figures["rate"] = measured
-            rows.append(
-                [
-                    f"{rate} over {WORKERS} workers",
-                    f"{measured:,.1f}/s",
-                    "500/s",
-                    f"{measured / 500 - 1:+.1%}",
-                ]
-            )
-        with support.fresh_context(both, rate_bulk="500/s") as context:
-            account, other = support.an_account(context), support.an_account(context, "other")
-            filled(context, account, 500 * given.seconds)
-            alone: list[float] = []
-            beside: list[float] = []
-            with writing(context, other, alone):
-                time.sleep(given.seconds)
-            with writing(context, other, beside):
-                work(context, [a_job(context, account, all=True)])
-        figures["foreground"] = {"alone": alone, "beside": beside}
-        for share in (0.5, 0.95, 0.99):
-            quiet, busy = support.percentile(alone, share), support.percentile(beside, share)
-            rows.append(
-                [
-                    f"create a message beside 500/s, p{share * 100:.0f}",
-                    f"{busy:.1f} ms",
-                    f"{quiet:.1f} ms",
-                    f"{busy / quiet - 1:+.0%}",
-                ]
-            )
+        figures["unlimited"] = [unlimited(both, given.messages) for _ in range(given.rounds)]
+        for straight, ours in figures["unlimited"]:
+            share = f"{ours / straight:.0%}"
+            rows.append(["unlimited, beside one bare DELETE", f"{ours:,.0f}/s", f"{straight:,.0f}/s", share])
+        if given.seconds:
+            figures["rate"] = measured = limited(both, given.seconds)
+            off = f"{measured / 500 - 1:+.1%}"
+            rows.append([f"{RATE} over {WORKERS} workers", f"{measured:,.1f}/s", RATE, off])
+        if given.pairs:
+            figures["foreground"] = pairs = noticed(both, given.pairs, given.window)
+            rows += beside.rows(pairs)
     support.show("Bulk deletion", ["what", "measured", "compared with", ""], rows)
     support.write("deletes", given, figures)
 

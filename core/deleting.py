@@ -14,11 +14,12 @@ from core.buckets import Buckets
 from core.conversations import SLICE
 from core.delete_jobs import end_delete_job, rates_of
 from core.erasures import note_many
-from core.purging import NOTHING, Purged, purge_conversations, purge_messages, trim_conversation
-from core.selection import Selection, What, selected_of
+from core.purging import NOTHING, Purged, purge_conversations, trim_conversation
+from core.selection import Selection
 from core.slices import TURN, Hold, Step
+from core.sweeping import sweep
 from core.walking import Found, Pace, Place, Walk
-from models import ErasureKind, Job, JobState
+from models import Job, JobState
 
 
 class Deletion:
@@ -55,56 +56,40 @@ class Deletion:
     def _work(self, session: Session, job: Job, buckets: Buckets, most: int) -> Step:
         selection, place = Selection.of(job.params), Place.read(job.cursor)
         found = Walk(session, job.account_id, selection, place, self._pace).find(most)
-        purged, done = _purge(session, job, selection, found)
+        gone, done = _purge(session, job, found)
         buckets.take(done)
-        kind = ErasureKind.MESSAGES if selection.what is What.MESSAGES else ErasureKind.CONVERSATIONS
-        if purged.messages or purged.ids:
-            conversations = len(purged.ids) if selection.what is What.CONVERSATIONS else 0
-            note_many(
-                session,
-                kind,
-                job,
-                [*purged.ids, *purged.derived],
-                messages=purged.messages,
-                conversations=conversations,
-                attachments=purged.attachments,
-            )
         job.done += done
         job.total = max(job.total or 0, job.done)
-        seen = place.found + len(found.ids)
+        seen = place.found + found.count
         if found.place is None and not seen:
             end_delete_job(session, job)
             return Step("completed")
         # Behind the end begins another round, in case something came in behind the walk's back.
         following = replace(found.place, found=seen) if found.place else Place(place.round + 1)
-        if found.long and purged.messages and not done:
+        if found.long and gone and not done:
             following = replace(place, found=seen)
         job.cursor = str(following)
-        return Step()
+        return Step(wait=buckets.grant(self._pace.size).wait)
 
 
-def _purge(session: Session, job: Job, selection: Selection, found: Found) -> tuple[Purged, int]:
-    """Deletes what was found; answers as well how many of what the job counts have gone."""
-    if not found.ids:
-        return NOTHING, 0
-    if selection.what is What.CONVERSATIONS:
-        if found.long:
-            purged = trim_conversation(session, found.ids[0])
-            if purged.messages == SLICE:
-                return purged, 0
-            rest = purge_conversations(session, found.ids)
-            messages, attachments = (
-                purged.messages + rest.messages,
-                purged.attachments + rest.attachments,
-            )
-            return replace(rest, messages=messages, attachments=attachments), len(rest.ids)
-        purged = purge_conversations(session, found.ids)
-        return purged, len(purged.ids)
-    # Checkpoints that go with what they sum up may have been selected as well.
-    purged = purge_messages(
-        session,
-        found.ids,
-        found.conversations,
-        count=lambda ids: len(selected_of(session, selection, job.account_id, ids)),
-    )
-    return purged, len(purged.ids) + purged.counted
+def _purge(session: Session, job: Job, found: Found) -> tuple[int, int]:
+    """Deletes what was found, with its receipt; answers how many messages and how many of what the job counts
+    have gone.
+    """
+    if found.chosen is not None:
+        swept = sweep(session, found.chosen, job)
+        return swept.messages, swept.counted
+    if not found.count:
+        return 0, 0
+    purged = _purge_conversations(session, found)
+    if purged.messages or purged.ids:
+        note_many(session, job, purged.ids, messages=purged.messages, attachments=purged.attachments)
+    return purged.messages, len(purged.ids)
+
+
+def _purge_conversations(session: Session, found: Found) -> Purged:
+    trimmed = trim_conversation(session, found.ids[0]) if found.long else NOTHING
+    if trimmed.messages == SLICE:
+        return trimmed
+    rest = purge_conversations(session, found.ids)
+    return Purged(rest.ids, trimmed.messages + rest.messages, trimmed.attachments + rest.attachments)

@@ -28,7 +28,8 @@ from core.context import Context
 from core.conversations import delete_conversation
 from core.errors import InvalidInput, NotAuthorized, NotFound, Unavailable
 from core.messages import delete_message
-from core.purging import purge_conversations, purge_messages
+from core.purging import purge_conversations
+from core.sweeping import by_ids, sweep
 from core.tasks import delete_task
 from models import Erasure, ErasureKind
 
@@ -167,7 +168,7 @@ def _erase_many(context: Context, receipt: Receipt) -> Outcome:
                 continue
             wanted = [row.id for row in ours]
             if receipt.kind is ErasureKind.MESSAGES:
-                purge_messages(session, wanted, [row.conversation_id for row in ours])
+                sweep(session, by_ids(wanted, {row.conversation_id for row in ours}))
             else:
                 purge_conversations(session, wanted)
             outcome = Outcome.ERASED

@@ -10,17 +10,37 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, undefer
 
 from core.context import Context, account_of, actor_of
-from core.rows import MetaFilter, own, page
+from core.rows import MetaFilter, as_array, own, page
 from models import Erasure, ErasureKind, Job, new_id
 
-EXPORTED = 200  # at once: each may name some thousand ids
+EXPORTED = 50  # at once: each may name some thousand ids
 NAMED = 1000  # ids that a receipt of many names, and a batch more
+
+MANY = (
+    "INSERT INTO erasures (id, account_id, kind, target_id, job_id, actor, completed_at, target_ids,"
+    " messages, conversations, attachments) SELECT CAST(:receipt AS uuid), CAST(:account AS uuid),"
+    " CAST(:kind AS text), CAST(:target AS uuid), CAST(:job AS uuid), CAST(:actor AS text), now(), "
+)
+ADD = (
+    " ON CONFLICT (account_id, kind, target_id) DO UPDATE SET"
+    " target_ids = erasures.target_ids || excluded.target_ids,"
+    " messages = erasures.messages + excluded.messages,"
+    " conversations = erasures.conversations + excluded.conversations,"
+    " attachments = erasures.attachments + excluded.attachments, completed_at = excluded.completed_at"
+)
+NOTE_MANY = text(f"{MANY} CAST(:ids AS uuid[]), :messages, :conversations, :attachments{ADD}")
+# A part of a statement, in which `every` has the ids of the messages that have just gone.
+NOTE_EVERY = (
+    f", noted AS ({MANY} array_agg(id), count(*), 0, CAST(:attachments AS bigint) FROM every"
+    f" HAVING count(*) > 0{ADD})"
+)
 
 
 def note_erasure(
@@ -66,41 +86,24 @@ def note_erasure(
 
 
 def note_many(
-    session: Session,
-    kind: ErasureKind,
-    job: Job,
-    ids: Sequence[uuid.UUID],
-    *,
-    messages: int = 0,
-    conversations: int = 0,
-    attachments: int = 0,
+    session: Session, job: Job, ids: Sequence[uuid.UUID], *, messages: int = 0, attachments: int = 0
 ) -> None:
-    """Adds a batch of a deletion to its receipts, which name what has gone, a thousand or so each."""
-    batch = insert(Erasure).values(
-        id=new_id(),
-        account_id=job.account_id,
-        kind=kind,
-        target_id=uuid.uuid5(job.id, str(job.done // NAMED)),
-        job_id=job.id,
-        target_ids=list(ids),
-        messages=messages,
-        conversations=conversations,
-        attachments=attachments,
-        actor=actor_of(session),
-        completed_at=func.now(),
-    )
-    session.execute(
-        batch.on_conflict_do_update(
-            index_elements=["account_id", "kind", "target_id"],
-            set_={
-                "target_ids": Erasure.target_ids.op("||")(batch.excluded.target_ids),
-                "messages": Erasure.messages + batch.excluded.messages,
-                "conversations": Erasure.conversations + batch.excluded.conversations,
-                "attachments": Erasure.attachments + batch.excluded.attachments,
-                "completed_at": batch.excluded.completed_at,
-            },
-        )
-    )
+    """Adds conversations that a deletion removes to its receipts, which name a thousand or so each."""
+    values = many_values(session, ErasureKind.CONVERSATIONS, job)
+    counts = {"messages": messages, "conversations": len(ids), "attachments": attachments}
+    session.execute(NOTE_MANY, {**values, **counts, "ids": as_array(ids)})
+
+
+def many_values(session: Session, kind: ErasureKind, job: Job) -> dict[str, Any]:
+    """What a receipt of many says besides ids and counts: the one that this batch of the job belongs to."""
+    return {
+        "receipt": new_id(),
+        "account": job.account_id,
+        "kind": kind,
+        "target": uuid.uuid5(job.id, str(job.done // NAMED)),
+        "job": job.id,
+        "actor": actor_of(session),
+    }
 
 
 def get_erasure(session: Session, erasure_id: uuid.UUID | str) -> Erasure:

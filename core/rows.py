@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -106,6 +106,11 @@ def as_id(value: uuid.UUID | str, table: type[Base]) -> uuid.UUID:
         return uuid.UUID(value)
     except (ValueError, AttributeError, TypeError) as error:
         raise not_found(table) from error
+
+
+def as_array(ids: Iterable[uuid.UUID | str | int]) -> str:
+    """Ids or places as PostgreSQL writes an array; element by element the driver takes ten times as long."""
+    return "{" + ",".join(map(str, ids)) + "}"
 
 
 def not_found(table: type[Base]) -> NotFound:

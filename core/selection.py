@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row, text
+from sqlalchemy import Row, TextClause, text
 from sqlalchemy.orm import Session
 
 from core.errors import InvalidInput
-from core.rows import checked_text, own_ids
+from core.rows import as_array, checked_text, own_ids
 from models import Bot, Contact, Conversation, ConversationStatus, MessageType, Task, first_id_of
 
 MOST_IDS = 10_000
@@ -45,11 +46,56 @@ IN_TIME = "{it}.id < :bound AND {it}.created_at <= CAST(:until AS timestamptz)"
 NOW = text("SELECT clock_timestamp()")
 
 
+# The lateral part reads each conversation over the index of its order, whatever the planner thinks of them.
+STRETCH = (
+    "WITH page AS MATERIALIZED (SELECT c.id, c.next_seq, CASE WHEN c.id = :at THEN CAST(:seq AS int)"
+    "  ELSE 0 END AS behind FROM conversations c WHERE {of_conversations} AND c.id >= :at"
+    "  ORDER BY c.id LIMIT :page),"
+    " among AS MATERIALIZED (SELECT id, behind FROM (SELECT id, behind, sum(GREATEST(0, next_seq - behind))"
+    "  OVER (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM page) AS p"
+    "  WHERE before IS NULL OR before <= :read),"
+    " seen AS (SELECT m.conversation_id, m.seq, m.goes FROM among a CROSS JOIN LATERAL ("
+    "  SELECT m.conversation_id, m.seq, ({of_messages}) AS goes FROM messages m"
+    "  WHERE m.conversation_id = a.id AND m.seq > a.behind ORDER BY m.seq LIMIT :read) AS m"
+    "  ORDER BY m.conversation_id, m.seq LIMIT :read),"
+    " counted AS (SELECT *, count(*) FILTER (WHERE goes) OVER (ORDER BY conversation_id, seq"
+    "  ROWS UNBOUNDED PRECEDING) AS number FROM seen),"
+    " each AS MATERIALIZED (SELECT conversation_id, count(*) AS read,"
+    "  count(*) FILTER (WHERE goes) AS matched,"
+    "  count(*) FILTER (WHERE number <= :most) AS kept, max(seq) FILTER (WHERE number <= :most) AS upto,"
+    "  count(*) FILTER (WHERE goes AND number <= :most) AS goes,"
+    "  min(seq) FILTER (WHERE goes AND number <= :most) AS first,"
+    "  max(seq) FILTER (WHERE goes AND number <= :most) AS last FROM counted GROUP BY conversation_id),"
+    " total AS (SELECT CAST(COALESCE(sum(read), 0) AS int) AS read,"
+    "  CAST(COALESCE(sum(matched), 0) AS int) AS matched, CAST(COALESCE(sum(kept), 0) AS int) AS kept,"
+    "  CAST(COALESCE(sum(goes), 0) AS int) AS goes FROM each),"
+    " doomed AS (SELECT CAST(array_agg(conversation_id) AS text) AS conversations,"
+    "  CAST(array_agg(first) AS text) AS firsts, CAST(array_agg(last) AS text) AS lasts FROM"
+    "  (SELECT conversation_id, first, last FROM each WHERE goes > 0 ORDER BY conversation_id) AS going),"
+    " behind AS (SELECT conversation_id AS at, upto FROM each WHERE kept > 0"
+    "  ORDER BY conversation_id DESC LIMIT 1)"
+    " SELECT (SELECT count(*) FROM page) AS paged, (SELECT count(*) FROM among) AS among,"
+    " (SELECT id FROM among ORDER BY id DESC LIMIT 1) AS last, total.*, doomed.*, behind.*"
+    " FROM total CROSS JOIN doomed LEFT JOIN behind ON true"
+)
+
+
 class What(StrEnum):
     """What is deleted: messages, which leave their conversations, or conversations with all they hold."""
 
     MESSAGES = "messages"
     CONVERSATIONS = "conversations"
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """From where a look goes on, and how much it takes in: conversations, messages read, messages that go."""
+
+    at: uuid.UUID
+    seq: int
+    page: int
+    read: int
+    most: int
 
 
 @dataclass(frozen=True)
@@ -81,7 +127,8 @@ class Selection:
 
     def values(self, account: uuid.UUID) -> dict[str, Any]:
         bound = first_id_of(self.until + MILLISECOND)
-        return {**self.filter, "account": account, "until": self.until, "bound": bound}
+        values = {**self.filter, "account": account, "until": self.until, "bound": bound}
+        return values if self.ids is None else {**values, "ids": as_array(self.ids)}
 
     @property
     def ids(self) -> list[str] | None:
@@ -171,38 +218,31 @@ def conversations_from(
     return session.execute(text(query), values).all()
 
 
-def messages_from(
-    session: Session,
-    selection: Selection,
-    conversations: Sequence[uuid.UUID],
-    *,
-    account: uuid.UUID,
-    after: tuple[uuid.UUID, int],
-    most: int,
-) -> Sequence[Row[Any]]:
-    """The next messages of these conversations in their order, and whether each of them goes.
+def stretch_of(session: Session, selection: Selection, account: uuid.UUID, bounds: Bounds) -> Row[Any]:
+    """Looks at the next messages behind a place, in their order, and tells of them in a row.
 
-    However few go, no statement reads more than `most`.
+    It reads the conversations that begin there until they have room for as many messages as are to be read;
+    however few go, no more messages than that. `paged` conversations were looked up, `among` of them read,
+    the last of which was `last`; `read` messages were read, of which `matched` are selected. Of those up to
+    the last that is granted: `kept` were read, the last at (`at`, `upto`), and `goes` go: in `conversations`,
+    from `firsts` to `lasts`, three arrays in the same order.
     """
-    query = (
-        f"SELECT m.id, m.conversation_id, m.seq, ({selection.of_messages()}) AS goes FROM messages m"
-        " WHERE m.conversation_id = ANY(CAST(:in AS uuid[])) AND (m.conversation_id, m.seq) > (:at, :seq)"
-        " ORDER BY m.conversation_id, m.seq LIMIT :most"
-    )
-    at, seq = after
-    values = selection.values(account) | {"in": list(conversations), "at": at, "seq": seq, "most": most}
-    return session.execute(text(query), values).all()
+    statement = _stretch(selection.of_conversations(), selection.of_messages())
+    return session.execute(statement, {**selection.values(account), **asdict(bounds)}).one()
 
 
-def selected_of(
-    session: Session, selection: Selection, account: uuid.UUID, ids: Sequence[Any]
-) -> Sequence[Row[Any]]:
-    """Which of these ids belong to the selection, sorted, each with its conversation."""
+@lru_cache(maxsize=256)
+def _stretch(of_conversations: str, of_messages: str) -> TextClause:
+    return text(STRETCH.format(of_conversations=of_conversations, of_messages=of_messages))
+
+
+def part_of(session: Session, selection: Selection, account: uuid.UUID, among: str) -> Row[Any]:
+    """How many of the messages with these ids, an array, belong to the selection, and where they are."""
     query = (
-        f"SELECT id, conversation_id FROM ({selection.source()}) AS it"
-        " WHERE id = ANY(CAST(:among AS uuid[])) ORDER BY id"
+        "SELECT count(*) AS goes, CAST(COALESCE(array_agg(DISTINCT conversation_id), '{}') AS text)"
+        f" AS conversations FROM ({selection.source()}) AS it WHERE id = ANY(CAST(:among AS uuid[]))"
     )
-    return session.execute(text(query), {**selection.values(account), "among": list(ids)}).all()
+    return session.execute(text(query), {**selection.values(account), "among": among}).one()
 
 
 def _links(name: str, table: Any) -> Callable[[Session, Any], tuple[str, Any]]:

@@ -21,14 +21,16 @@ from core.erasures import note_many
 from core.errors import Conflict, NotFound
 from core.import_keys import LOCK
 from core.job_states import end, refuse_a_crowd, wake
-from core.purging import purge_conversations, purge_messages
-from core.rows import own
+from core.purging import purge_conversations
+from core.rows import as_array, own
 from core.slices import TURN, Hold, Step
+from core.sweeping import between, sweep
 from core.tasks import delete_task
 from core.walking import Pace
-from models import UNFINISHED, ErasureKind, ImportKind, Job, JobKind, JobState, Task, TaskState
+from models import UNFINISHED, ImportKind, Job, JobKind, JobState, Task, TaskState
 
 ENTRIES = 500  # of a batch at most
+PLACES = ("target_id", "first_seq", "last_seq")
 
 STORED = text(
     "SELECT count(*) AS entries, COALESCE(sum(last_seq - first_seq + 1), 0)::bigint AS messages"
@@ -44,11 +46,6 @@ FREE = text(
     "DELETE FROM import_keys k USING unnest(CAST(:kinds AS text[]), CAST(:keys AS bytea[]),"
     "  CAST(:numbers AS int[])) AS f (kind, key, number)"
     " WHERE k.account_id = :account AND k.kind = f.kind AND k.key = f.key AND k.number = f.number"
-)
-MESSAGES = text(
-    "SELECT m.id, m.conversation_id FROM unnest(CAST(:targets AS uuid[]), CAST(:firsts AS int[]),"
-    "  CAST(:lasts AS int[])) AS e (target, first, last) JOIN messages m ON m.conversation_id = e.target"
-    " AND m.seq BETWEEN e.first AND e.last AND m.account_id = :account"
 )
 # Of these conversations, those that hold nothing any more.
 EMPTY = text(
@@ -176,26 +173,14 @@ def _remove_conversations(session: Session, job: Job, entries: Sequence[Row[Any]
     if not entries:
         return 0
     said = [entry for entry in entries if entry.first_seq is not None]
-    values = {
-        "account": job.account_id,
-        "targets": [entry.target_id for entry in said],
-        "firsts": [entry.first_seq for entry in said],
-        "lasts": [entry.last_seq for entry in said],
-    }
-    rows = session.execute(MESSAGES, values).all()
-    places = sorted({row.conversation_id for row in rows})
-    gone = purge_messages(session, [row.id for row in rows], places)
-    if gone.ids:
-        named = [*gone.ids, *gone.derived]
-        attached = gone.attachments
-        note_many(session, ErasureKind.MESSAGES, job, named, messages=gone.messages, attachments=attached)
+    arrays = (as_array(getattr(entry, name) for entry in said) for name in PLACES)
+    gone = sweep(session, between(*arrays), job)
     made = [entry.target_id for entry in entries if entry.made]
     empty = list(session.scalars(EMPTY, {"ids": made, "account": job.account_id}))
     whole = purge_conversations(session, empty)
     if whole.ids:
-        count = len(whole.ids)
-        note_many(session, ErasureKind.CONVERSATIONS, job, whole.ids, conversations=count)
-    return len(gone.ids)
+        note_many(session, job, whole.ids)
+    return gone.counted
 
 
 def _remove_one(session: Session, entry: Row[Any]) -> None:

@@ -7,7 +7,9 @@ thousand rows.
 
 from __future__ import annotations
 
+import time
 import uuid
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,11 +18,14 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from core.conversations import SLICE
-from core.selection import Selection, What, conversations_from, messages_from, selected_of
+from core.rows import as_array
+from core.selection import Bounds, Selection, What, conversations_from, part_of, stretch_of
+from core.sweeping import Chosen, between
 
-SMALLEST, FIRST, LARGEST = 50, 500, 2000
+SMALLEST, FIRST, LARGEST = 50, 500, 5000
 MOST_READ = 10_000
 LONG = 0.25  # seconds after which a batch was too large
+LOOKING = 0.05  # seconds that one transaction looks where nothing goes
 PAGE = 500  # conversations
 LAST_SEQ = 2**31 - 1
 
@@ -67,15 +72,13 @@ class Pace:
 
 @dataclass(frozen=True)
 class Found:
-    """What a walk came to: ids that go, with their conversations, and where it stands behind them."""
+    """What a walk came to: conversations that go, or messages, how many, and where it stands behind them."""
 
-    ids: list[uuid.UUID]
-    conversations: list[uuid.UUID]
-    place: Place | None  # None: this was the end
+    place: Place | None = None  # None: this was the end
+    count: int = 0
+    ids: Sequence[uuid.UUID] = ()  # of conversations
     long: bool = False  # one conversation that may be too long to go in one piece
-
-
-END = Found([], [], None)
+    chosen: Chosen | None = None  # messages
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class Walk:
         begin = uuid.UUID(int=self.place.at.int + 1)
         rows = conversations_from(self.session, self.selection, self.account, begin, min(most, PAGE))
         if not rows:
-            return END
+            return Found()
         ids: list[uuid.UUID] = []
         places = 0
         for row in rows:
@@ -109,49 +112,52 @@ class Walk:
             if ids and places > SLICE:
                 break
             ids.append(row.id)
-        return Found(ids, ids, replace(self.place, at=ids[-1]), rows[0].next_seq > SLICE)
+        return Found(replace(self.place, at=ids[-1]), len(ids), ids, long=rows[0].next_seq > SLICE)
 
     def _named(self, ids: Sequence[str], most: int) -> Found:
-        ahead = [one for one in ids if uuid.UUID(one) > self.place.at][:most]
+        begin = bisect_right(ids, str(self.place.at))  # both are written alike, and sorted
+        ahead = ids[begin : begin + most]
         if not ahead:
-            return END
-        chunk = replace(self.selection, filter={**self.selection.filter, "ids": ahead})
-        rows = selected_of(self.session, chunk, self.account, ahead)
-        at = replace(self.place, at=uuid.UUID(ahead[-1]))
-        return Found([row.id for row in rows], [row.conversation_id for row in rows], at)
+            return Found()
+        unnamed = {name: value for name, value in self.selection.filter.items() if name != "ids"}
+        rest = replace(self.selection, filter=unnamed)
+        among = as_array(ahead)
+        part = part_of(self.session, rest, self.account, among)
+        chosen = Chosen(
+            "unnest(CAST(:among AS uuid[])) AS r (id)",
+            f"m.id = r.id AND m.conversation_id = ANY(CAST(:places AS uuid[])) AND {rest.of_messages()}",
+            rest.values(self.account) | {"among": among, "meant": as_array(ids[begin:])},
+            part.conversations,
+            f"m.id = ANY(CAST(:meant AS uuid[])) AND {rest.of_messages()}",
+        )
+        return Found(replace(self.place, at=uuid.UUID(ahead[-1])), part.goes, chosen=chosen)
 
     def _messages(self, most: int) -> Found:
-        page = conversations_from(self.session, self.selection, self.account, self.place.at, PAGE)
-        read = min(MOST_READ, max(most, self.pace.read))
-        among = self._worth_reading(page, read)
-        if not among:
-            return END
-        after = (self.place.at, self.place.seq)
-        rows = messages_from(
-            self.session, self.selection, among, account=self.account, after=after, most=read
-        )
-        goes = [row for row in rows if row.goes]
-        # Where few go, more is read at once.
-        self.pace.read = most if 2 * len(goes) >= len(rows) else 2 * read
-        at: tuple[uuid.UUID, int] | None
-        if len(goes) > most:
-            goes = goes[:most]
-            at = (goes[-1].conversation_id, goes[-1].seq)
-        elif len(rows) == read:
-            at = (rows[-1].conversation_id, rows[-1].seq)
-        elif len(among) == len(page) < PAGE:
-            at = None
-        else:
-            at = (among[-1], LAST_SEQ)
-        following = replace(self.place, at=at[0], seq=at[1]) if at else None
-        return Found([row.id for row in goes], [row.conversation_id for row in goes], following)
+        """What goes next; where nothing does, it goes on looking for a moment, which costs no commit."""
+        end_at, place = time.monotonic() + LOOKING, self.place
+        while True:
+            found = self._stretch(place, most)
+            if found.count or found.place is None or time.monotonic() >= end_at:
+                return found
+            place = found.place
 
-    def _worth_reading(self, page: Sequence[Row[Any]], read: int) -> list[uuid.UUID]:
-        """The first of these conversations, until they may hold as many messages as are to be read."""
-        among, places = [], 0
-        for row in page:
-            among.append(row.id)
-            places += row.next_seq - (self.place.seq if row.id == self.place.at else 0)
-            if places > read:
-                break
-        return among
+    def _stretch(self, place: Place, most: int) -> Found:
+        read = min(MOST_READ, max(most, self.pace.read))
+        bounds = Bounds(place.at, place.seq, min(PAGE, read + 1), read, most)
+        seen = stretch_of(self.session, self.selection, self.account, bounds)
+        # Where few go, more is read at once.
+        self.pace.read = most if seen.read and 2 * seen.matched >= seen.read else 2 * read
+        following: Place | None
+        if seen.kept < seen.read or seen.read == read:
+            following = replace(place, at=seen.at, seq=seen.upto)
+        elif seen.among == seen.paged < bounds.page:
+            following = None
+        else:
+            following = replace(place, at=seen.last, seq=LAST_SEQ)
+        return Found(following, seen.goes, chosen=self._between(seen) if seen.goes else None)
+
+    def _between(self, seen: Row[Any]) -> Chosen:
+        """What goes of the stretch, asked again behind the locks."""
+        what = self.selection.of_messages()
+        values = self.selection.values(self.account)
+        return between(seen.conversations, seen.firsts, seen.lasts, where=what, values=values, counts=what)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from core import deleting, walking
+from core.attachments import start_attachment
 from core.buckets import Buckets
 from core.carrying import carry_on
 from core.delete_jobs import confirm_delete_job, create_delete_job, preview_deletion, receipt_of
@@ -20,13 +21,15 @@ from core.drafts import Draft
 from core.erasing import Outcome, apply_erasures, read_receipts
 from core.erasures import erasures_since
 from core.errors import Conflict, InvalidInput, NotAuthorized, NotFound, Unavailable
+from core.file_names import Described
 from core.jobs import cancel_job, get_job, pause_job, resume_job
 from core.messages import create_messages, delete_message
 from core.rates import Rate
+from core.ratings import rate
 from core.slices import hint_jobs, unserved_jobs
 from core.talking import compact, send
 from core.turns import carry_out
-from models import JobState, MessageType
+from models import JobState, Message, MessageType
 from tests.deletions import a_deletion, fill, left, some_talks, the_job
 from tests.factories import (
     a_bot,
@@ -71,15 +74,15 @@ def now():
 
 def killed_at(monkeypatch, number):
     """A worker that dies inside its nth batch from here on, after it has deleted and before the commit."""
-    came, real = [], deleting.note_many
+    came, real = [], Buckets.take
 
-    def die(*args, **fields):
+    def die(buckets, count):
         came.append(1)
         if len(came) == number:
             raise SystemExit
-        real(*args, **fields)
+        real(buckets, count)
 
-    monkeypatch.setattr(deleting, "note_many", die)
+    monkeypatch.setattr(Buckets, "take", die)
 
 
 def test_all_that_is_selected_goes_and_nothing_else(context, account, neighbour, small):
@@ -405,6 +408,108 @@ def test_checkpoints_go_with_what_they_sum_up(context, account, leases):
     assert one(context, "SELECT count(*) FROM messages WHERE type = 'checkpoint'") == 0
     with context.transaction(account) as session:
         assert receipt_of(session, job.id).messages == 2
+
+
+def test_a_checkpoint_that_is_selected_as_well_counts_once_whichever_way_it_goes(
+    context, account, leases, small
+):
+    talk = a_conversation(context, account).id
+    fill(context, [talk], 18)
+    with context.transaction(account) as session:
+        run = compact(session, talk)
+    assert carry_out(context, leases, run.id, worker="tests") == "succeeded"
+    everything = one(context, "SELECT count(*) FROM messages")
+    job = a_deletion(context, account, all=True)
+    assert carry_on(context, job.id) == "completed"
+    assert counts(the_job(context, account, job.id)) == ("completed", everything, everything, 0, 0)
+    named = rows(context, "SELECT DISTINCT unnest(target_ids) AS id FROM erasures")
+    assert (left(context, account), len(named)) == (0, everything)
+
+
+def test_what_hangs_on_messages_goes_with_them_and_files_are_counted(context, account, small):
+    talk, _ = some_talks(context, account, 2, 12)
+    messages = rows(context, "SELECT id, seq FROM messages WHERE conversation_id = :id ORDER BY seq", id=talk)
+    with context.transaction(account) as session:
+        for row in messages[3:12:4]:
+            start_attachment(session, talk, Described("a.txt", "text/plain"), message_id=row["id"])
+        start_attachment(session, talk, Described("b.txt", "text/plain"))
+        rate(session, 100, message=session.get_one(Message, messages[5]["id"]))
+    job = a_deletion(context, account, conversation_id=str(talk))
+    assert carry_on(context, job.id) == "completed"
+    with context.transaction(account) as session:
+        receipt = receipt_of(session, job.id)
+    assert (receipt.messages, receipt.attachments) == (12, 3)
+    assert one(context, "SELECT count(*) FROM attachments") == 1
+    assert one(context, "SELECT count(*) FROM ratings") == 0
+    assert left(context, account) == 12
+
+
+def test_only_conversations_of_which_something_goes_are_fenced(context, account, small):
+    talks = some_talks(context, account, 30, 7)
+    some_talks(context, account, 1, 25)
+    execute(
+        context,
+        "UPDATE messages SET type = 'context' WHERE conversation_id = ANY(:ids) AND seq = 4",
+        ids=talks[::6],
+    )
+    job = a_deletion(context, account, type="context")
+    assert carry_on(context, job.id) == "completed"
+    assert counts(the_job(context, account, job.id)) == ("completed", 5, 5, 0, 0)
+    fenced = rows(context, "SELECT id FROM conversations WHERE purge_epoch > 0")
+    assert {row["id"] for row in fenced} == set(talks[::6])
+    assert left(context, account) == 30 * 7 + 25 - 5
+
+
+def test_named_messages_go_batch_by_batch(context, account, neighbour, small):
+    some_talks(context, account, 3, 15)
+    mine = [
+        str(row["id"])
+        for row in rows(context, "SELECT id FROM messages WHERE account_id = :id AND seq % 2 = 0", id=account)
+    ]
+    assert len(mine) == 21
+    foreign = rows(context, "SELECT id FROM messages WHERE account_id = :id", id=neighbour)
+    job = a_deletion(context, account, ids=[*mine, *(str(row["id"]) for row in foreign)])
+    assert carry_on(context, job.id) == "completed"
+    assert counts(the_job(context, account, job.id)) == ("completed", 21, 21, 0, 0)
+    assert (left(context, account), left(context, neighbour)) == (24, 40)
+
+
+def test_named_messages_that_the_filter_leaves_out_stay(context, account, small):
+    (talk,) = some_talks(context, account, 1, 30)
+    ids = [str(row["id"]) for row in rows(context, "SELECT id FROM messages WHERE seq <= 24")]
+    job = a_deletion(context, account, ids=ids, type="bot", conversation_id=str(talk))
+    assert carry_on(context, job.id) == "completed"
+    assert counts(the_job(context, account, job.id)) == ("completed", 12, 12, 0, 0)
+    kept = rows(context, "SELECT type, seq FROM messages ORDER BY seq")
+    assert [row["seq"] for row in kept] == [*range(1, 24, 2), *range(25, 31)]
+
+
+def test_a_named_checkpoint_counts_when_it_goes_with_what_it_sums_up(context, account, leases, small):
+    talk = a_conversation(context, account).id
+    fill(context, [talk], 14)
+    with context.transaction(account) as session:
+        run = compact(session, talk)
+    assert carry_out(context, leases, run.id, worker="tests") == "succeeded"
+    some = rows(context, "SELECT id FROM messages WHERE seq BETWEEN 2 AND 12 OR type = 'checkpoint'")
+    job = a_deletion(context, account, ids=[str(row["id"]) for row in some])
+    assert carry_on(context, job.id) == "completed"
+    assert counts(the_job(context, account, job.id)) == ("completed", 12, 12, 0, 0)
+    assert left(context, account) == 3
+
+
+def test_a_rate_is_waited_for_without_asking_in_between(context, account, monkeypatch):
+    some_talks(context, account, 6, 40)
+    steps, real = [], deleting.Deletion._batch
+
+    def noted(deletion, session, job):
+        steps.append(real(deletion, session, job))
+        return steps[-1]
+
+    monkeypatch.setattr(deleting.Deletion, "_batch", noted)
+    job = a_deletion(context, account, all=True, rate="200/s")
+    assert carry_on(context, job.id) == "completed"
+    assert len(steps) >= 7
+    assert len([step for step in steps if not step.worked]) <= 2
 
 
 def test_values_behind_tokens_go_with_the_last_text_that_names_them(context, account):

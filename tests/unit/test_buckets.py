@@ -19,9 +19,9 @@ def test_a_bucket_fills_at_its_rate_and_holds_half_a_second():
 
 
 def test_nothing_is_granted_before_it_is_worth_a_batch():
-    assert granted(9.5, 100, 500).count == 0
-    assert granted(9.5, 100, 500).wait == timedelta(seconds=0.005)
-    assert granted(10.0, 100, 500).count == 10
+    assert granted(19.5, 100, 500).count == 0
+    assert granted(19.5, 100, 500).wait == timedelta(seconds=0.005)
+    assert granted(20.0, 100, 500).count == 20
     assert granted(45.0, 100, 500).count == 45
     assert granted(45.0, 100, 20).count == 20
 
