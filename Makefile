@@ -3,7 +3,7 @@ UV = python3 -m uv
 
 N ?= 2000
 
-.PHONY: check test acceptance storm deletion sabotage bench lock format
+.PHONY: check test acceptance storm deletion import sabotage bench lock format
 
 check:
 	.ci/check
@@ -19,6 +19,9 @@ storm:
 
 deletion:
 	$(UV) run python -m tests.acceptance.lost_workers --messages $(N)
+
+import:
+	$(UV) run python -m tests.acceptance.lost_importers --messages $(N)
 
 sabotage:
 	$(UV) run pytest tests/acceptance/storm/test_sabotage.py

@@ -171,7 +171,7 @@ def _storm(context: Context, fleet: Fleet, messages: int, rate: str, gap: float)
     fire, report, began = Fire(fleet, gap, job.id, messages), Report(), time.monotonic()
     if not fire.rage(context):
         report.wrong.append("The deletion does not go on.")
-    report.figures = _figures(fire, time.monotonic() - began)
+    report.figures = figures_of(fire, time.monotonic() - began)
     if max(fire.pauses) > LEASE + LATE:
         report.wrong.append(f"It stood still for {max(fire.pauses):.1f} s.")
     report.wrong += _faults(context, scene, the_job(context, scene.account, job.id))
@@ -207,7 +207,7 @@ def _fill(context: Context, account: uuid.UUID, messages: int) -> None:
         fill(context, [row["id"] for row in made], EACH)
 
 
-def _figures(fire: Fire, took: float) -> dict[str, Any]:
+def figures_of(fire: Fire, took: float) -> dict[str, Any]:
     long = sorted(pause for pause in fire.pauses if pause > 1.0)
     return {
         "messages": fire.total,
