@@ -62,7 +62,7 @@ class Pace:
         if seconds > LONG:
             self.shrink()
             return min(1.0, seconds)
-        if seconds < LONG / 2:
+        if seconds < LONG / 3:  # twice as many are not too many then, even if the machine is a little busier
             self.size = min(LARGEST, self.size * 2)
         return 0.0
 
