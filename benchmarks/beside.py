@@ -84,7 +84,11 @@ def measured(
 
 
 def rows(pairs: Sequence[tuple[Window, Window]]) -> list[list[Any]]:
-    """A table's rows: percentiles beside and alone, with what the ratio may be and what is noise."""
+    """A table's rows: percentiles beside and alone, with what the ratio may be and what is noise.
+
+    A burst of other work on the machine is in few windows and many of their slowest answers: the median
+    window knows little of it.
+    """
     alone, beside = _all(one for one, _ in pairs), _all(one for _, one in pairs)
     halves = [_all(one for one, _ in pairs[at::2]) for at in (0, 1)]
     found = []
@@ -100,6 +104,11 @@ def rows(pairs: Sequence[tuple[Window, Window]]) -> list[list[Any]]:
                 f"{busy / quiet - 1:+.0%} ({low:+.0%} to {high:+.0%}; noise {noise:+.0%})",
             ]
         )
+        quiet, busy = (
+            support.median([support.percentile(pair[at].times, share) for pair in pairs]) for at in (0, 1)
+        )
+        median = [f"{busy:.1f} ms", f"{quiet:.1f} ms", f"{busy / quiet - 1:+.0%}"]
+        found.append(["the same, in the median window", *median])
     seconds = sum(one.seconds for _, one in pairs)
     found.append(["deleted meanwhile", f"{sum(one.deleted for _, one in pairs) / seconds:,.0f}/s", "0/s", ""])
     busy, quiet = (sum(pair[at].busy for pair in pairs) / len(pairs) for at in (1, 0))
