@@ -13,6 +13,7 @@ from core.files import open_file
 from core.importers import Conversation, Source, read
 from core.jobs import get_job
 from models import Job
+from tests.factories import execute, rows
 
 PII = ("read", "write", "pii:read")
 
@@ -69,3 +70,35 @@ def read_back(raw: bytes) -> list[Conversation]:
             record = replace(before, messages=(*before.messages, *record.messages))  # noqa: PLW2901
         found[record.key] = record
     return list(found.values())
+
+
+def said(found: list[Conversation]) -> dict[str, list[tuple[str, str]]]:
+    """Conversations with the ids and texts of their messages."""
+    return {one.key: [(message.key, message.text) for message in one.messages] for one in found}
+
+
+def stored(context: Context, account: uuid.UUID) -> dict[str, list[tuple[str, str]]]:
+    """The same of what is in the database."""
+    found = rows(
+        context,
+        "SELECT c.id AS talk, m.id, m.text FROM conversations c"
+        " LEFT JOIN messages m ON m.conversation_id = c.id"
+        " WHERE c.account_id = :account ORDER BY c.id, m.seq",
+        account=account,
+    )
+    told: dict[str, list[tuple[str, str]]] = {}
+    for row in found:
+        told.setdefault(str(row["talk"]), [])
+        if row["id"]:
+            told[str(row["talk"])].append((str(row["id"]), row["text"]))
+    return told
+
+
+def is_due(context: Context, job: Job) -> None:
+    """The lease of a worker that was killed has run out."""
+    execute(context, "UPDATE jobs SET run_at = now() WHERE id = :id", id=job.id)
+
+
+def blobs_of(context: Context, account: uuid.UUID) -> list[str]:
+    """The states of all that is stored beside the rows."""
+    return [r["state"] for r in rows(context, "SELECT state FROM blobs WHERE account_id = :id", id=account)]

@@ -46,7 +46,7 @@ class OpenAIWriter:
         place = 0 if first else int(self.state["place"])
         chat = seen(conversation.messages, place)
         said = [_openai(message) for _, message in chat]
-        if first and conversation.backstory and said:
+        if conversation.backstory and said and not self.state["open"]:
             said.insert(0, {"role": "system", "content": conversation.backstory})
         parts = []
         for one in said:
@@ -109,7 +109,7 @@ class ShareGPTWriter:
         place = 0 if first else int(state["place"])
         chat, types = seen(conversation.messages, place), Counter[str]()
         parts: list[bytes] = []
-        if first and conversation.backstory and chat:
+        if conversation.backstory and chat and not state["open"]:
             parts += self._system(conversation.key, conversation.backstory)
         for kind, message in chat:
             if message.role == "system" and state["turns"]:
