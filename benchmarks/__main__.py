@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import api, deletes, firing, importing, imports, lateness, overhead, stored, waits
+from benchmarks import api, deletes, exports, firing, importing, imports, lateness, overhead, stored, waits
 from benchmarks.privacy import run as privacy
 
 ALL = {
@@ -17,6 +17,7 @@ ALL = {
     "privacy": privacy,
     "deletes": deletes,
     "imports": imports,
+    "exports": exports,
     "importing": importing,
 }
 
