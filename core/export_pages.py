@@ -50,7 +50,9 @@ HEADS = (
 SAID = text(
     "SELECT id, conversation_id, seq, type, pii_state, run_id, created_at, updated_at, fits,"
     " CASE WHEN shown THEN text END AS text, CASE WHEN shown THEN name END AS name,"
-    " CASE WHEN shown THEN description END AS description, CASE WHEN shown THEN meta END AS meta,"
+    " CASE WHEN shown THEN description END AS description, "
+    # An empty meta is most of what JSON there is, and is not worth a parser.
+    " CASE WHEN shown THEN NULLIF(meta, CAST('{}' AS jsonb)) END AS meta,"
     " CASE WHEN shown THEN pii END AS pii FROM (SELECT q.*, q.before < :bytes AS fits,"
     "  q.before < :bytes AND q.pii_state IS DISTINCT FROM 'blocked' AS shown FROM (SELECT p.*,"
     "   sum(p.weight) OVER (ORDER BY p.conversation_id, p.seq) - p.weight AS before FROM ("
@@ -304,7 +306,7 @@ def _message(row: Row[Any], files: Sequence[Attachment]) -> Message:
         updated_at=row.updated_at,
         name=row.name,
         description=row.description,
-        meta=row.meta,
+        meta=row.meta or {},
         entities=read_stored(row.pii) if row.pii else (),
         attachments=tuple(files),
     )

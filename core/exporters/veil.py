@@ -92,6 +92,10 @@ def veiled_message(message: Message, mode: Mode, kept: Kept, *, looked: bool) ->
         return message
     veil = _Veil(kept.tokens)
     text, entities = veil.text(message.text, message.entities)
+    if not (message.name or message.description or message.meta or message.attachments or entities) and (
+        text == message.text and not message.entities
+    ):
+        return message  # as most are
     name, description = veil.label(message.name), veil.label(message.description)
     meta, attachments = veil.tree(message.meta), veil.files(message.attachments)
     return replace(
