@@ -61,7 +61,7 @@ class RowMaker:
         """The row of a conversation that is made; see CONVERSATIONS."""
         head, options = talk.head, self._options
         assert head is not None  # noqa: S101 (those that are made have one)
-        begun = talk.created_at or self._now
+        begun = min(talk.created_at or self._now, self._now)
         name, description = cut(head.title, NAME), cut(head.description, DESCRIPTION)
         meta = head.meta if options.format == OWN else {**head.meta, "imported": _origin(head, options)}
         if shield is not None:

@@ -75,7 +75,9 @@ class Talk:
         """Appends messages, each with the hash of its key; answers how many."""
         first = self.next_seq
         for message in messages:
-            self.last_at = _after(self.last_at, message.created_at or self._begun(now))
+            # Nothing was said in the future, whatever a clock somewhere said.
+            told = min(message.created_at, now) if message.created_at else self._begun(now)
+            self.last_at = _after(self.last_at, told)
             self.placed.append(Placed(message, self.next_seq, self.last_at, row))
             self.next_seq += 1
         count = self.next_seq - first
@@ -87,7 +89,7 @@ class Talk:
         """What a message without a time of its own is dated from."""
         if self.last_at is not None:
             return self.last_at
-        return (self.head.created_at if self.head else None) or now
+        return min((self.head.created_at if self.head else None) or now, now)
 
     @property
     def created_at(self) -> datetime | None:

@@ -52,7 +52,7 @@ def content(context: Context, account: uuid.UUID, job_id: uuid.UUID) -> bytes:
     with context.transaction(account) as session:
         job = get_job(session, job_id)[0]
         assert job.file_id
-        stored = open_file(session, job.file_id)
+        stored = open_file(session, job.file_id, PII)
     return b"".join(read_stored(context, stored))
 
 

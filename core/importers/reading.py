@@ -172,6 +172,8 @@ class _Reading:
         if self.good or self.row <= self.after > 0:
             return
         if self.row == 0 and not self.refused:
+            if self.name == own.FORMAT:
+                return  # an export of nothing is one, to its end
             raise InvalidInput("There is nothing in it to import.")
         if all(reject.code in _OTHER_FORMAT for reject in self.refused):
             raise InvalidInput(f"This is no {self.format.title}: no row of it could be read as one.")

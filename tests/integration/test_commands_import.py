@@ -80,9 +80,9 @@ def test_words_and_files_that_cannot_be_accepted_are_a_sentence(told, content, w
     assert err.startswith("crontalk: ")
 
 
-def test_without_dry_run_it_refuses_and_names_the_option(told):
+def test_to_store_something_a_database_is_needed(told):
     code, _, err = told(EXAMPLES["csv"])
-    assert (code, "--dry-run" in err) == (2, True)
+    assert (code, "DATABASE_URL" in err) == (6, True)
 
 
 def test_what_is_no_ordinary_file_is_refused(tmp_path, told):

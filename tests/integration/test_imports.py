@@ -467,3 +467,21 @@ def test_other_tenants_are_not_touched(context, account):
     assert talks(context, other) == before
     with context.transaction(other) as session, pytest.raises(NotAuthorized):
         undo_import(session, job.id)
+
+
+def test_nothing_was_said_in_the_future(context, account):
+    content = an_export(
+        {
+            **a_talk("a", "One", "Two", createdAt="2999-01-01T00:00:00+00:00"),
+            "messages": [
+                {"key": "1", "type": "user", "text": "One", "createdAt": "2999-01-01T00:00:00+00:00"},
+                {"key": "2", "type": "bot", "text": "Two", "createdAt": "2025-01-01T00:00:00+00:00"},
+            ],
+        }
+    )
+    imported(context, account, content)
+    (talk,) = talks(context, account)
+    now = datetime.now(UTC)
+    assert talk["created_at"] <= now
+    first, second = (message["created_at"] for message in talk["messages"])
+    assert first < second <= now
