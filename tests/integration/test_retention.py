@@ -1,4 +1,4 @@
-"""Rules of retention: which one decides, what it would do, and that it is done once, and only what it says."""
+"""Rules of retention: which one decides, what it would do, and that it does it once and nothing else."""
 
 from __future__ import annotations
 
