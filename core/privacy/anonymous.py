@@ -5,7 +5,6 @@ Stricter than any policy: a token, a mask and a hash still tell one from another
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +15,6 @@ from core.privacy.operators import Entry, Redacted, read_stored, redact
 from core.privacy.placeholders import PLACEHOLDERS
 from core.privacy.policy import Operator, Policy, effective
 
-_REPLACED = re.compile(r"<[A-Z][A-Z0-9_]{1,40}>")
 _OPERATORS = dict.fromkeys(KINDS, Operator.REPLACE.value)
 LONG_NUMBER = 10**8
 
@@ -88,12 +86,11 @@ class Anonymiser:
         for one in self._known(words, pii):
             if one.begin < done:
                 continue
-            there = words[one.begin : one.end]
-            hidden = one.operator is Operator.REDACT or _REPLACED.fullmatch(there)
-            written = there if hidden else f"<{one.type}>"
+            hidden = one.operator is Operator.REDACT
+            written = words[one.begin : one.end] if hidden else f"<{one.type}>"
             length += one.begin - done
             parts += (words[done : one.begin], written)
-            operator = Operator.REDACT if one.operator is Operator.REDACT else Operator.REPLACE
+            operator = Operator.REDACT if hidden else Operator.REPLACE
             entries.append(Entry(one.type, length, length + len(written), one.score, one.source, operator))
             length, done = length + len(written), one.end
         return "".join((*parts, words[done:])), entries
