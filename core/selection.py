@@ -52,6 +52,7 @@ OF_EACH = {
     "ids": "{it}.id = ANY(CAST(:ids AS uuid[]))",
     "types": "{it}.type = ANY(CAST(:types AS text[]))",
 }
+HOLDS: Mapping[bool | None, tuple[str, ...]] = {False: (NOT_HELD,), True: (HELD,), None: ()}
 # What is not anonymous yet.
 NAMED = {
     "messages": "m.anonymised_at IS NULL",
@@ -129,13 +130,14 @@ class Counted:
 class Selection:
     """A checked filter, and the instant after which nothing belongs to it.
 
-    What a legal hold is on belongs to it as long as the hold stands only if it is asked for by `held`.
+    `held` false leaves out what a legal hold is on, as whoever deletes must; true is that alone, and none
+    asks for no holds, as whoever only reads may.
     """
 
     what: What
     filter: Mapping[str, Any]
     until: datetime
-    held: bool = False
+    held: bool | None = False
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Selection:
@@ -158,7 +160,7 @@ class Selection:
 
     def of_conversations(self) -> str:
         """What holds of a conversation c of which something goes."""
-        parts = ["c.account_id = :account", HELD if self.held else NOT_HELD, *self._given(OF_CONVERSATIONS)]
+        parts = ["c.account_id = :account", *HOLDS[self.held], *self._given(OF_CONVERSATIONS)]
         if self.what is What.CONVERSATIONS:
             parts += self._named()
             parts += [IN_TIME.format(it="c"), *self._given(OF_EACH, "c")]

@@ -21,10 +21,13 @@ from core.erasing import Outcome, apply_erasures, read_receipts
 from core.erasures import erasures_since
 from core.errors import Conflict, InvalidInput, NotAuthorized, NotFound, Unavailable
 from core.expiring import expire_conversations
+from core.exports import create_export_job
 from core.holds import list_holds, place_hold, release_hold
 from core.messages import delete_message, list_messages, update_message
 from core.talking import send
 from core.tasks import delete_task
+from core.undoing import undo_import
+from models import new_id
 from tests.api import a_client, a_secret
 from tests.deletions import a_deletion, fill, left, some_talks, the_job
 from tests.factories import (
@@ -38,6 +41,7 @@ from tests.factories import (
     one,
     rows,
 )
+from tests.imports import a_talk, an_export, carry, imported
 from tests.knowledge import an_attachment
 
 LINKS = ("conversation_id", "contact_id", "task_id", "bot_id", "everything")
@@ -326,3 +330,42 @@ def test_the_lock_of_holds_is_an_accounts_own(context, account, linked):
         with context.transaction(account) as other:
             other.execute(text("SET LOCAL lock_timeout = '200ms'"))
             delete_conversation(other, linked["conversation_id"])
+
+
+@pytest.mark.parametrize("link", ["conversation", "everything"])
+def test_undoing_an_import_leaves_what_is_held_and_its_keys(context, account, link):
+    content = an_export(a_talk("a", "One."), a_talk("b", "Two."))
+    job = imported(context, account, content)
+    talk = rows(context, "SELECT id FROM conversations ORDER BY id")[0]["id"]
+    hold = a_hold(context, account, **({"conversation_id": talk} if link == "conversation" else {}))
+    with context.transaction(account) as session:
+        undo = undo_import(session, job.id)
+    assert carry(context, undo.id) == "completed"
+    ended = the_job(context, account, undo.id)
+    stays = 1 if link == "conversation" else 2
+    assert (ended.total, ended.done, ended.skipped) == (2, 2 - stays, stays)
+    assert one(context, "SELECT count(*) FROM conversations") == stays
+    assert one(context, "SELECT count(*) FROM import_keys WHERE kind = 'conversation'") == stays
+    with context.transaction(account) as session:
+        release_hold(session, hold.id)
+        undo = undo_import(session, job.id)
+    assert carry(context, undo.id) == "completed"
+    assert one(context, "SELECT count(*) FROM conversations") == 0
+
+
+def test_what_is_held_is_exported_like_everything(context, account, linked):
+    held(context, account, linked, "conversation_id")
+    with context.transaction(account) as session:
+        job = create_export_job(session, "crontalk", {"all": True})
+    assert job.total == 3
+    assert carry_on(context, job.id) == "completed"
+    assert the_job(context, account, job.id).done == 3
+
+
+def test_a_receipt_of_an_account_is_applied_whatever_holds_are_back(context, account, linked):
+    row = {"id": str(new_id()), "kind": "account", "accountId": str(account), "targetId": str(account)}
+    held(context, account, linked, "everything")
+    lines = [json.dumps({**row, "createdAt": 1_700_000_000_000, "completedAt": 1_700_000_000_000})]
+    assert apply_erasures(context, read_receipts(lines))[Outcome.ERASED] == 1
+    assert one(context, "SELECT count(*) FROM accounts WHERE id = :id", id=account) == 0
+    assert rows(context, "SELECT 1 FROM legal_holds") == []
