@@ -28,11 +28,18 @@ HELD = (
 )
 NOT_HELD = f"NOT {HELD}"
 IS_HELD = text(f"SELECT {HELD} FROM conversations c WHERE c.id = :id")  # noqa: S608 (a constant)
-# Whether a hold is on a bot, a task or a contact itself, or on the whole account.
+# Whether a hold is on a bot, a task or a contact itself, or on the whole account. A held conversation needs
+# its bot and its contact as well; a task leaves a tombstone.
+OF_IT = f" OR EXISTS (SELECT FROM conversations c WHERE c.{{link}} = :id AND {HELD})"
 IS_ON = {
     table: text(
         f"SELECT EXISTS (SELECT FROM legal_holds h WHERE h.account_id = :account AND (h.{link} = :id"  # noqa: S608 (constants)
         " OR num_nonnulls(h.bot_id, h.task_id, h.contact_id, h.conversation_id) = 0))"
+        + (
+            ""
+            if table is Task
+            else f" OR EXISTS (SELECT FROM conversations c WHERE c.{link} = :id AND {HELD})"
+        )
     )
     for table, link in ((Bot, "bot_id"), (Task, "task_id"), (Contact, "contact_id"))
 }
@@ -119,12 +126,17 @@ def refuse_held(session: Session, conversation_id: uuid.UUID) -> None:
 
 
 def refuse_held_thing(session: Session, thing: Bot | Task | Contact) -> None:
-    """Raises Conflict for a bot, a task or a contact with a hold of its own, or its account's."""
+    """Raises Conflict for a bot, a task or a contact with a hold of its own, its account's, or that of a
+    conversation which would lose it.
+    """
     keep_holds(session)
-    values = {"account": account_of(session), "id": thing.id}
-    if not session.info.get(DESPITE) and session.scalar(IS_ON[type(thing)], values):
+    if session.info.get(DESPITE) or not any_hold(session):
+        return
+    if session.scalar(IS_ON[type(thing)], {"account": account_of(session), "id": thing.id}):
         noun = type(thing).__name__.lower()
-        raise Conflict(f"The {noun} is under a legal hold; it does not go before that is released.")
+        raise Conflict(
+            f"The {noun}, or a conversation of it, is under a legal hold; it stays until its release."
+        )
 
 
 def refuse_holds(session: Session) -> None:
