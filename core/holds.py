@@ -28,18 +28,14 @@ HELD = (
 )
 NOT_HELD = f"NOT {HELD}"
 IS_HELD = text(f"SELECT {HELD} FROM conversations c WHERE c.id = :id")  # noqa: S608 (a constant)
+OF_IT = f" OR EXISTS (SELECT FROM conversations c WHERE c.{{link}} = :id AND {HELD})"
 # Whether a hold is on a bot, a task or a contact itself, or on the whole account. A held conversation needs
 # its bot and its contact as well; a task leaves a tombstone.
-OF_IT = f" OR EXISTS (SELECT FROM conversations c WHERE c.{{link}} = :id AND {HELD})"
 IS_ON = {
     table: text(
         f"SELECT EXISTS (SELECT FROM legal_holds h WHERE h.account_id = :account AND (h.{link} = :id"  # noqa: S608 (constants)
         " OR num_nonnulls(h.bot_id, h.task_id, h.contact_id, h.conversation_id) = 0))"
-        + (
-            ""
-            if table is Task
-            else f" OR EXISTS (SELECT FROM conversations c WHERE c.{link} = :id AND {HELD})"
-        )
+        f"{'' if table is Task else OF_IT.format(link=link)}"
     )
     for table, link in ((Bot, "bot_id"), (Task, "task_id"), (Contact, "contact_id"))
 }
