@@ -22,6 +22,7 @@ from core.anonymous_rows import Rewritten, close_conversations, rewrite_messages
 from core.buckets import Buckets
 from core.delete_jobs import rates_of
 from core.holds import keep_holds
+from core.rows import as_array
 from core.selection import Selection, What, conversations_from, lock_selected
 from core.slices import TURN, Hold, Step
 from core.walking import Pace, Place, Walk
@@ -34,10 +35,6 @@ MOST_ERRORS = 1000  # rows of a job's report
 BUCKET = "anonymise"
 SHOWN = "m.id, m.account_id, m.conversation_id, m.seq, m.text, m.name, m.description, m.meta, m.pii,"
 SHOWN += " m.pii_state, m.text_rev, m.run_id, m.step"
-NAMED = text(
-    f"SELECT {SHOWN} FROM messages m WHERE m.id = ANY(CAST(:ids AS uuid[]))"  # noqa: S608 (a constant)
-    " AND m.conversation_id = ANY(CAST(:in AS uuid[])) AND m.anonymised_at IS NULL"
-)
 NEXT = text(
     f"SELECT {SHOWN} FROM messages m WHERE m.conversation_id = ANY(CAST(:in AS uuid[]))"  # noqa: S608 (a constant)
     " AND (m.conversation_id, m.seq) > (:at, :seq) AND m.anonymised_at IS NULL"
@@ -99,11 +96,19 @@ class Anonymisation:
     def _of_messages(
         self, session: Session, job: Job, selection: Selection, place: Place, most: int
     ) -> _Piece:
+        """The next messages of a selection, asked for behind the locks of their conversations."""
         found = Walk(session, job.account_id, selection, place, self._pace).find(most)
-        if not found.ids:
+        chosen = found.chosen
+        if chosen is None:
             return _Piece((), found.place)
-        ours = lock_selected(session, selection, job.account_id, found.conversations)
-        return _Piece(session.execute(NAMED, {"ids": found.ids, "in": ours}).all(), found.place)
+        places = [uuid.UUID(one) for one in chosen.conversations.strip("{}").split(",") if one]
+        ours = as_array(lock_selected(session, selection, job.account_id, places))
+        query = (
+            f"SELECT {SHOWN} FROM messages m, {chosen.among} WHERE m.account_id = :account"  # noqa: S608 (constants)
+            f" AND m.conversation_id = ANY(CAST(:ours AS uuid[])) AND {chosen.where}"
+        )
+        values = {**chosen.values, "account": job.account_id, "places": ours, "ours": ours}
+        return _Piece(session.execute(text(query), values).all(), found.place)
 
 
 def _of_conversations(session: Session, job: Job, selection: Selection, place: Place, most: int) -> _Piece:
