@@ -21,7 +21,7 @@ from core.database import violated
 from core.drafts import Draft
 from core.erasures import note_erasure
 from core.errors import InvalidInput, NotFound
-from core.holds import refuse_held
+from core.holds import is_free, refuse_held
 from core.messages import append_all
 from core.meta import checked_meta, merged_meta
 from core.rows import MetaFilter, OneOrMore, checked_text, own, own_ids, page
@@ -288,7 +288,8 @@ def delete_conversation(session: Session, conversation_id: uuid.UUID | str) -> u
         NotFound, NotAuthorized. Conflict: a legal hold is on it.
 
     """
-    refuse_held(session, own(session, Conversation, conversation_id).id)
+    if not is_free(session, conversation_id):
+        refuse_held(session, own(session, Conversation, conversation_id).id)
     conversation = own(session, Conversation, conversation_id, lock=True)
     cancel_turns_of(session, conversation.id)
     silence_after_commit(session, channels_of(session, [conversation.id]))

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from core.context import Context
 from core.conversations import SLICE, delete_conversation, shorten_conversation
 from core.errors import Unavailable
-from core.holds import NOT_HELD, keep_holds
+from core.holds import NOT_HELD, found_free, keep_holds
 
 log = structlog.get_logger()
 
@@ -71,5 +71,6 @@ def _delete(session: Session, conversation_id: uuid.UUID) -> bool:
     if session.scalar(IS_LONG, {"id": conversation_id, "slice": SLICE}):
         shorten_conversation(session, conversation_id)  # the rest goes in the next turns
         return False
+    found_free(session, conversation_id)
     delete_conversation(session, conversation_id)
     return True

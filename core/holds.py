@@ -49,7 +49,7 @@ LINKS: dict[str, type[Bot | Task | Contact | Conversation]] = {
     "contact_id": Contact,
     "conversation_id": Conversation,
 }
-DESPITE = "despite_holds"
+DESPITE, FREE = "despite_holds", "found_free"
 LONGEST_REASON = 4000
 
 
@@ -112,6 +112,16 @@ def keep_holds(session: Session) -> None:
 def any_hold(session: Session) -> bool:
     """Whether the account has holds at all."""
     return bool(session.scalar(ANY, {"account": account_of(session)}))
+
+
+def found_free(session: Session, conversation_id: uuid.UUID) -> None:
+    """Remembers that this transaction has seen, behind `keep_holds`, that no hold is on a conversation."""
+    session.info[FREE] = conversation_id
+
+
+def is_free(session: Session, conversation_id: uuid.UUID | str) -> bool:
+    """Whether this transaction has seen so."""
+    return bool(session.info.get(FREE) == conversation_id)
 
 
 def refuse_held(session: Session, conversation_id: uuid.UUID) -> None:

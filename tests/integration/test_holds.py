@@ -197,7 +197,7 @@ def test_a_hold_is_placed_between_batches_and_never_within_one(context, account,
     monkeypatch.setattr(walking, "LARGEST", 10)
     some_talks(context, account, 1, 30)
     job = a_deletion(context, account, all=True)
-    placed, first, real = threading.Event(), threading.Event(), deleting.note_many
+    placed, first, real = threading.Event(), threading.Event(), deleting.sweep
     seen = []
 
     def place():
@@ -207,14 +207,15 @@ def test_a_hold_is_placed_between_batches_and_never_within_one(context, account,
 
     placer = threading.Thread(target=place)
 
-    def slow(*args, **fields):
+    def slow(*args):
+        swept = real(*args)
         if not first.is_set():
             first.set()
             placer.start()
             assert not placed.wait(0.3)
-        real(*args, **fields)
+        return swept
 
-    monkeypatch.setattr(deleting, "note_many", slow)
+    monkeypatch.setattr(deleting, "sweep", slow)
     outcome = carry_on(context, job.id)
     placer.join(10)
     assert outcome == "completed"
