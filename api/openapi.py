@@ -63,6 +63,7 @@ SESSION = {
 TAGS = {
     "task": "What runs on a schedule, what came of it, and who is told.",
     "backfill": "The past of a task, run once.",
+    "retention": "How long what was said is kept, and what is kept whatever a rule says.",
     "job": "Long work on many things: how far it is.",
     "privacy": "What is found in what is said, and what happens to it.",
     "run": "Every occurrence and every turn, with its timeline.",

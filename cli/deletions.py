@@ -56,9 +56,9 @@ def messages(
     as_json: AsJson = False,
 ) -> None:
     """Delete messages; the others keep their ids and places. Exit code 7 when it failed."""
-    wanted = filter_of(conversation, task, bot, contact, source, before, after, ids, everything)
+    given = filter_of(conversation, task, bot, contact, source, before, after, ids, everything)
     with reach(home, account) as at:
-        _delete(at, "messages", {**wanted, "type": type_ or None}, rate, dry_run, yes, wait, as_json)
+        carry(at, "messages", {**given, "type": type_ or None}, rate, dry_run, yes, wait, as_json)
 
 
 @app.command()
@@ -82,9 +82,9 @@ def conversations(
     as_json: AsJson = False,
 ) -> None:
     """Delete conversations with all they hold. Exit code 7 when it failed."""
-    wanted = filter_of(conversation, task, bot, contact, source, before, after, ids, everything)
+    given = filter_of(conversation, task, bot, contact, source, before, after, ids, everything)
     with reach(home, account) as at:
-        _delete(at, "conversations", {**wanted, "status": status}, rate, dry_run, yes, wait, as_json)
+        carry(at, "conversations", {**given, "status": status}, rate, dry_run, yes, wait, as_json)
 
 
 def filter_of(
@@ -112,28 +112,34 @@ def filter_of(
     }
 
 
-def _delete(
+def carry(
     at: Reach,
     what: str,
-    wanted: dict[str, Any],
+    selected: dict[str, Any],
     rate: str | None,
     dry_run: bool,
     yes: bool,
     wait: bool,
     as_json: bool,
+    kind: str = "delete",
 ) -> None:
+    """Looks, asks, and has it deleted, or made anonymous; says how it ended where that is waited for."""
     from core.delete_jobs import create_delete_job, preview_deletion
     from core.documents_jobs import made_document, preview_document
+    from models import JobKind
 
+    work = JobKind(kind)
     with at.transaction() as session:
-        preview = preview_document(preview_deletion(session, what, wanted, rate))
+        preview = preview_document(preview_deletion(session, what, selected, rate, work))
     if dry_run:
         out(preview, as_json, _previewed(preview))
         return
     if not yes:
-        _ask(preview, as_json)
+        _ask(preview, as_json, work)
     with at.transaction() as session:
-        made = create_delete_job(session, what, wanted, rate=rate, confirm=preview["confirmation"])
+        made = create_delete_job(
+            session, what, selected, rate=rate, confirm=preview["confirmation"], kind=work
+        )
         document = made_document(*made)
     if not wait:
         out(document, as_json, facts([("job", document["id"]), (what, document["count"])]))
@@ -141,18 +147,20 @@ def _delete(
     document = watched(at, document["id"], quiet=as_json)
     out(document, as_json, shown(document))
     if document["state"] == "failed":
-        raise RunFailed(f"The deletion failed: {document['errorClass']}.")
+        raise RunFailed(f"The job failed: {document['errorClass']}.")
     if not document["state"].startswith("completed"):
-        raise Conflict(f"The deletion is {document['state']}.")
+        raise Conflict(f"The job is {document['state']}.")
 
 
-def _ask(preview: Document, as_json: bool) -> None:
+def _ask(preview: Document, as_json: bool, kind: str) -> None:
     """A person at a terminal may say yes; anybody else has to say so beforehand."""
-    refusal = "Nothing was deleted. It cannot be undone: say it again with --yes."
+    deletes = kind == "delete"
+    done = "deleted" if deletes else "made anonymous"
+    refusal = f"Nothing was {done}. It cannot be undone: say it again with --yes."
     if as_json or not console(stderr=True).is_terminal:
         raise InvalidInput(refusal)
     console(stderr=True).print(_previewed(preview))
-    if not typer.confirm("Delete them for good?", err=True):
+    if not typer.confirm("Delete them for good?" if deletes else "Make them anonymous for good?", err=True):
         raise InvalidInput(refusal)
 
 
@@ -161,6 +169,7 @@ def _previewed(preview: Document) -> Any:
         [
             (preview["what"], preview["count"]),
             ("conversations", preview["conversations"]),
+            ("held back", preview["held"] or None),
             ("oldest", moment(preview.get("oldest"))),
             ("newest", moment(preview.get("newest"))),
             ("such as", ", ".join(preview["sample"][:3]) or None),

@@ -188,6 +188,8 @@ def shown(document: Document) -> Any:
             ("dry run", "nothing was stored" if document.get("dryRun") else None),
             ("undoes", document.get("importId")),
             ("brought", _brought(document)),
+            ("rule", document.get("ruleId")),
+            ("held back", document.get("held")),
             ("error", document.get("errorClass")),
             ("because", document.get("refused")),
             ("task", document.get("taskId")),

@@ -16,17 +16,20 @@ import typer
 import cli.explain  # noqa: F401 (its commands belong to `task`)
 from cli import (
     accounts,
+    anonymising,
     bots,
     conversations,
     deletions,
     doctor,
     erasures,
     exports,
+    holds,
     imports,
     jobs,
     notify,
     privacy,
     processes,
+    retention,
     runs,
     tasks,
     up,
@@ -86,6 +89,9 @@ app.add_typer(conversations.app, name="conversation")
 app.add_typer(bots.app, name="bot")
 app.add_typer(jobs.app, name="job")
 app.add_typer(deletions.app, name="delete")
+app.add_typer(anonymising.app, name="anonymise")
+app.add_typer(retention.app, name="retention")
+app.add_typer(holds.app, name="hold")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(accounts.accounts, name="account")
 app.add_typer(accounts.tokens, name="token")

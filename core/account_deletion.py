@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from core.context import Context
 from core.erasures import note_erasure
 from core.errors import NotFound, Unavailable
+from core.holds import refuse_holds
 from models import Base, Erasure, ErasureKind
 
 SLICE = 2000
@@ -38,6 +39,7 @@ CANCEL = text(
     "  WHERE account_id = :account AND state IN ('waiting', 'pending', 'running') ORDER BY id LIMIT :slice"
     "  FOR UPDATE SKIP LOCKED)"
 )
+IS_WHOLE = text("SELECT true FROM accounts WHERE id = :account AND erased_at IS NULL")
 NEXT_CONVERSATIONS = text(
     "SELECT id FROM conversations WHERE account_id = :account AND id > :after ORDER BY id LIMIT :most"
 )
@@ -64,14 +66,20 @@ Tell = Callable[[str, int], None]
 
 
 def delete_account(
-    context: Context, account: uuid.UUID, *, actor: str | None = None, tell: Tell | None = None
+    context: Context,
+    account: uuid.UUID,
+    *,
+    actor: str | None = None,
+    tell: Tell | None = None,
+    held: bool = False,
 ) -> Erasure:
     """Deletes an account for good, or goes on deleting it; answers its receipt, once all has gone.
 
     Its doors are shut and its key is destroyed before all else. `tell(table, rows)` hears of every slice.
+    `held`: legal holds do not matter, since it was deleted before a backup brought it back.
 
     Raises:
-        NotFound: there is none, and there is no receipt of one.
+        NotFound: there is none, and there is no receipt of one. Conflict: it has legal holds.
         Unavailable: the database is away; ask again, and it goes on where it stood.
 
     """
@@ -79,7 +87,7 @@ def delete_account(
     done = erasing.receipt()
     if done is not None and done.completed_at is not None and not erasing.is_there():
         return done
-    erasing.shred()
+    erasing.shred(held=held)
     context.live.forget_all(account)
     erasing.empty()
     context.live.forget_all(account)  # what a worker said before it noticed
@@ -106,10 +114,12 @@ class _Erasing:
         with self._context.transaction() as session:
             return session.scalar(select(accounts.c.id).where(accounts.c.id == self._account)) is not None
 
-    def shred(self) -> None:
+    def shred(self, *, held: bool) -> None:
         """Shuts the doors, destroys the key and begins the receipt, in a transaction of its own."""
 
         def write(session: Session) -> None:
+            if not held and session.scalar(IS_WHOLE, {"account": self._account}):
+                refuse_holds(session)
             if session.execute(SHRED, {"account": self._account}).one_or_none() is None:
                 raise NotFound("There is no such account.")
             note_erasure(session, ErasureKind.ACCOUNT, self._account, complete=False)

@@ -14,6 +14,7 @@ from core.context import account_of
 from core.errors import NotFound
 from core.fields import kept
 from core.file_names import Described, safe_name
+from core.holds import refuse_held
 from core.rows import MetaFilter, not_found, own, page
 from core.shield import shield_of
 from models import Attachment, Blob, BlobState, Conversation, Message
@@ -107,8 +108,14 @@ def open_attachment(
 def delete_attachment(
     session: Session, conversation_id: uuid.UUID | str, attachment_id: uuid.UUID | str
 ) -> uuid.UUID:
-    """Removes an attachment; its content goes after the commit."""
+    """Removes an attachment; its content goes after the commit.
+
+    Raises:
+        NotFound, NotAuthorized. Conflict: a legal hold is on its conversation.
+
+    """
     attachment = _of(session, conversation_id, attachment_id)
+    refuse_held(session, attachment.conversation_id)
     session.delete(attachment)
     session.flush()
     return attachment.id

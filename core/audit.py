@@ -1,4 +1,4 @@
-"""The audit: who was shown what is private. Ids, kinds and counts; never a value."""
+"""The audit: who was shown what is private, and who placed holds. Ids, kinds and counts; never a value."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ class Action(StrEnum):
     READ_CONVERSATIONS = "conversation.read"
     REVEAL = "message.reveal"
     EXPORT = "conversation.export"
+    PLACE_HOLD = "hold.place"
+    RELEASE_HOLD = "hold.release"
 
 
 def note_audit(
     session: Session, action: Action, target: uuid.UUID | None, details: Mapping[str, Any]
 ) -> None:
-    """Writes down what this transaction shows to its actor; `details` are counts, by kinds and nouns."""
+    """Writes down what this transaction shows to its actor, or does for it; `details` are ids and counts."""
     values = {
         "id": new_id(),
         "account_id": account_of(session),

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from core.chat.model_name import model_string
 from core.context import account_of
 from core.errors import Conflict, InvalidInput
+from core.holds import refuse_held_thing
 from core.meta import checked_meta, merged_meta
 from core.rows import MetaFilter, checked_text, database_now, own, page
 from models import Bot, Dataset, Skillset, Visibility
@@ -95,12 +96,13 @@ def delete_bot(session: Session, bot_id: uuid.UUID | str) -> uuid.UUID:
     A task without a bot keeps its schedule; what is due of it is written down as skipped (`no_bot`).
 
     Raises:
-        Conflict: it is the account's default bot. NotFound, NotAuthorized.
+        Conflict: it is the account's default bot, or a legal hold is on it. NotFound, NotAuthorized.
 
     """
     bot = own(session, Bot, bot_id)
     if bot.is_default:
         raise Conflict("The default bot cannot be deleted.")
+    refuse_held_thing(session, bot)
     session.execute(LOCK_CLOCKS, {"id": bot.id})
     session.delete(bot)
     session.flush()

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from threading import Event
 
+from core.anonymising import Anonymisation
 from core.context import Context
 from core.deleting import Deletion
 from core.exporting import Export
@@ -19,6 +20,7 @@ CRAFTS: Mapping[JobKind, Callable[[Hold], Craft]] = {
     JobKind.EXPORT: Export,
     JobKind.IMPORT: Import,
     JobKind.UNDO: Undo,
+    JobKind.ANONYMISE: Anonymisation,
 }
 
 

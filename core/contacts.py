@@ -16,6 +16,7 @@ from core.context import account_of
 from core.database import violated
 from core.erasures import note_erasure
 from core.errors import Conflict, InvalidInput
+from core.holds import refuse_held_thing
 from core.mail import is_address
 from core.meta import checked_meta, merged_meta
 from core.policies import checked_instant
@@ -94,8 +95,13 @@ def delete_contact(session: Session, contact_id: uuid.UUID | str) -> uuid.UUID:
     """Removes the contact for good. Its conversations, tasks and ratings stay, without the link.
 
     What it was known by is not looked for any more; what its conversations say of it stays with them.
+
+    Raises:
+        NotFound, NotAuthorized. Conflict: a legal hold is on it.
+
     """
     contact = own(session, Contact, contact_id)
+    refuse_held_thing(session, contact)
     session.execute(LOCK_CLOCKS, {"id": contact.id})
     session.delete(contact)
     session.flush()

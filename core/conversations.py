@@ -21,6 +21,7 @@ from core.database import violated
 from core.drafts import Draft
 from core.erasures import note_erasure
 from core.errors import InvalidInput, NotFound
+from core.holds import is_free, refuse_held
 from core.messages import append_all
 from core.meta import checked_meta, merged_meta
 from core.rows import MetaFilter, OneOrMore, checked_text, own, own_ids, page
@@ -42,6 +43,8 @@ from models import (
 
 MOST_AT_CREATION = 1000
 PROTECTED = frozenset({"name", "description", "meta"})
+# The links by which a legal hold can be on it.
+HOLDING = frozenset({"bot_id", "task_id", "contact_id"})
 USAGE = sql(
     "SELECT (SELECT COALESCE(sum(input_tokens + output_tokens), 0) FROM runs"
     "  WHERE conversation_id = :id AND created_at >= :since AND created_at < :until) AS tokens,"
@@ -100,10 +103,13 @@ def update_conversation(
 
     Raises:
         InvalidInput, NotFound, NotAuthorized: as `create_conversation`, or the conversation.
+        Conflict: it would leave its bot, task or contact, and a legal hold is on it.
 
     """
-    own(session, Conversation, conversation_id)
+    before = own(session, Conversation, conversation_id)
     values = checked_fields(session, fields) | _links(session, fields, contact)
+    if any(getattr(before, name) not in {None, values[name]} for name in HOLDING & values.keys()):
+        refuse_held(session, before.id)
     conversation = own(session, Conversation, conversation_id, lock=True)
     if "meta" in fields:
         values["meta"] = merged_meta(conversation.meta, fields["meta"])
@@ -111,7 +117,7 @@ def update_conversation(
     with session.no_autoflush:  # nothing is written before it was looked at
         for name, value in values.items():
             setattr(conversation, name, value)
-        conversation.updated_at = func.now()
+        conversation.updated_at, conversation.anonymised_seq = func.now(), None
         _store(session, conversation, PROTECTED & values.keys(), bot="bot_id" in fields)
     forget_tokens(session, conversation.id, gone)
     return conversation
@@ -124,6 +130,7 @@ def upsert_contact_of(session: Session, conversation_id: uuid.UUID | str, **fiel
 
     Raises:
         InvalidInput: a field of the contact. NotFound, NotAuthorized: the conversation.
+        Conflict: it is another contact, and a legal hold is on the conversation.
 
     """
     conversation = own(session, Conversation, conversation_id)
@@ -131,8 +138,11 @@ def upsert_contact_of(session: Session, conversation_id: uuid.UUID | str, **fiel
     if conversation.contact_id is not None and "fingerprint" not in given:
         return update_contact(session, conversation.contact_id, **given)
     contact = upsert_contact(session, **given)
+    if conversation.contact_id not in {None, contact.id}:
+        refuse_held(session, conversation.id)
     conversation = own(session, Conversation, conversation_id, lock=True)
     conversation.contact_id, conversation.updated_at = contact.id, func.now()
+    conversation.anonymised_seq = None
     _store(session, conversation, frozenset(), bot=False)
     return contact
 
@@ -273,7 +283,13 @@ def delete_conversation(session: Session, conversation_id: uuid.UUID | str) -> u
 
     Its runs stay without their summaries, so that the task's history still counts them. However long it
     is, no statement takes long.
+
+    Raises:
+        NotFound, NotAuthorized. Conflict: a legal hold is on it.
+
     """
+    if not is_free(session, conversation_id):
+        refuse_held(session, own(session, Conversation, conversation_id).id)
     conversation = own(session, Conversation, conversation_id, lock=True)
     cancel_turns_of(session, conversation.id)
     silence_after_commit(session, channels_of(session, [conversation.id]))

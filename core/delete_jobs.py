@@ -10,7 +10,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import text
@@ -37,6 +37,7 @@ DIGEST = text(
     " FROM erasures e CROSS JOIN LATERAL unnest(e.target_ids) AS t (id)"
     " WHERE e.job_id = :id AND e.account_id = :account"
 )
+CONFIRMED = frozenset({JobKind.DELETE, JobKind.ANONYMISE})
 PATIENCE = text("SET LOCAL statement_timeout = '60s'")  # a million ids are sorted
 
 
@@ -63,11 +64,17 @@ class JobReceipt:
 
 
 def preview_deletion(
-    session: Session, what: str, wanted: Mapping[str, Any], rate: str | None = None
+    session: Session,
+    what: str,
+    wanted: Mapping[str, Any],
+    rate: str | None = None,
+    kind: JobKind = JobKind.DELETE,
 ) -> Preview:
     """What a deletion would remove as things stand; removes nothing. See `create_delete_job`."""
     pace = rate_for(session, rate)
     selection = select_for_deletion(session, what, wanted)
+    if kind is JobKind.ANONYMISE:
+        selection = replace(selection, filter={**selection.filter, "named": True})
     counted = count_selected(session, selection, account_of(session))
     return Preview(selection, counted, pace, _confirmation(session, selection, counted))
 
@@ -79,8 +86,12 @@ def create_delete_job(
     *,
     rate: str | None = None,
     confirm: str | None = None,
+    kind: JobKind = JobKind.DELETE,
 ) -> tuple[Job, Preview]:
     """A deletion of what a filter selects now. It begins once confirmed: with what a preview said, or later.
+
+    Of the kind ANONYMISE it stays, and nothing of it tells of anybody any more; what is anonymous already is
+    not selected.
 
     `rate` (`200/s`, or off) holds beside the account's own, which holds for all its deletions together.
 
@@ -89,8 +100,8 @@ def create_delete_job(
         Conflict: the confirmation is of another filter or count; or too many are unfinished.
 
     """
-    refuse_a_crowd(session, account_of(session), JobKind.DELETE)
-    preview = preview_deletion(session, what, wanted, rate)
+    refuse_a_crowd(session, account_of(session), kind)
+    preview = preview_deletion(session, what, wanted, rate, kind)
     if confirm is not None:
         _refuse_another(confirm, preview.confirmation)
     params = {**preview.selection.params(), "actor": actor_of(session)}
@@ -101,7 +112,8 @@ def create_delete_job(
         params["confirmation"] = preview.confirmation
     job = Job(
         account_id=account_of(session),
-        kind=JobKind.DELETE,
+        kind=kind,
+        counts={"held": preview.counted.held} if preview.counted.held else {},
         state=JobState.PENDING if confirm is not None else JobState.PAUSED,
         total=preview.counted.count,
         params=params,
@@ -115,15 +127,15 @@ def create_delete_job(
 
 
 def confirm_delete_job(session: Session, job_id: uuid.UUID | str, confirmation: str) -> Job:
-    """Lets a deletion begin. A second time changes nothing.
+    """Lets a deletion begin, or one that anonymises. A second time changes nothing.
 
     Raises:
-        Conflict: it is no deletion, has ended, or the confirmation is of another filter or count.
+        Conflict: it is none, has ended, or the confirmation is of another filter or count.
         NotFound, NotAuthorized.
 
     """
     job = own(session, Job, job_id, lock=True)
-    if job.kind != JobKind.DELETE:
+    if job.kind not in CONFIRMED:
         raise Conflict("Only a deletion is confirmed.")
     wanted = job.params.get("confirmation")
     if wanted is None:
@@ -202,11 +214,11 @@ def rate_for(session: Session, rate: str | None) -> Rate | None:
     return own_rate
 
 
-def rates_of(session: Session, job: Job) -> list[tuple[str, Rate]]:
-    """The account's rate, which all its deletions share, and the job's own."""
+def rates_of(session: Session, job: Job, bucket: str = "delete") -> list[tuple[str, Rate]]:
+    """The account's rate, which all its jobs of this bucket share, and the job's own."""
     most = bulk_rate_of(session, job.account_id, settings_of(session).rate_bulk)
     own = parse_rate(job.params["rate"]) if "rate" in job.params else None
-    found = [("delete", most), (bucket_of(job.id), own)]
+    found = [(bucket, most), (bucket_of(job.id), own)]
     return [(kind, rate) for kind, rate in found if rate is not None]
 
 

@@ -14,8 +14,9 @@ from core.buckets import Buckets
 from core.conversations import SLICE
 from core.delete_jobs import end_delete_job, rates_of
 from core.erasures import note_many
+from core.holds import keep_holds
 from core.purging import NOTHING, Purged, purge_conversations, trim_conversation
-from core.selection import Selection
+from core.selection import Selection, lock_selected
 from core.slices import TURN, Hold, Step
 from core.sweeping import sweep
 from core.walking import Found, Pace, Place, Walk
@@ -55,7 +56,10 @@ class Deletion:
 
     def _work(self, session: Session, job: Job, buckets: Buckets, most: int) -> Step:
         selection, place = Selection.of(job.params), Place.read(job.cursor)
+        keep_holds(session)
         found = Walk(session, job.account_id, selection, place, self._pace).find(most)
+        if "idle" in selection.filter:
+            found = _still_idle(session, job, selection, found)
         gone, done = _purge(session, job, found)
         buckets.take(done)
         job.done += done
@@ -70,6 +74,12 @@ class Deletion:
             following = replace(place, found=seen)
         job.cursor = str(following)
         return Step(wait=buckets.grant(self._pace.size).wait)
+
+
+def _still_idle(session: Session, job: Job, selection: Selection, found: Found) -> Found:
+    """Without conversations in which somebody has spoken just now."""
+    ids = lock_selected(session, selection, job.account_id, found.ids)
+    return found if len(ids) == len(found.ids) else replace(found, count=len(ids), ids=ids, long=False)
 
 
 def _purge(session: Session, job: Job, found: Found) -> tuple[int, int]:

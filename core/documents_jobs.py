@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from core.backfills import Progress
-from core.delete_jobs import JobReceipt, Preview
+from core.delete_jobs import CONFIRMED, JobReceipt, Preview
 from core.documents import Document, milliseconds
 from core.import_jobs import error_id
 from core.importers import CODES
@@ -28,7 +28,8 @@ def job_document(job: Job, progress: Progress) -> Document:
         "taskId": str(job.task_id) if job.task_id else None,
         "botId": job.params.get("bot"),
         "conversationId": job.params.get("conversation"),
-        **(_deletion(job) if job.kind == JobKind.DELETE else {}),
+        "ruleId": str(job.rule_id) if job.rule_id else None,
+        **(_deletion(job) if job.kind in CONFIRMED else {}),
         **(export_document(job) if job.kind == JobKind.EXPORT else {}),
         **(_import(job) if job.kind in {JobKind.IMPORT, JobKind.UNDO} else {}),
         "total": job.total,
@@ -63,6 +64,7 @@ def preview_document(preview: Preview) -> Document:
         "conversations": counted.conversations,
         "oldest": milliseconds(counted.oldest),
         "newest": milliseconds(counted.newest),
+        "held": counted.held,
         "sample": [str(one) for one in counted.sample],
         "rate": str(preview.rate) if preview.rate else None,
         "confirmation": preview.confirmation,
@@ -77,6 +79,7 @@ def made_document(job: Job, preview: Preview) -> Document:
         "id": str(job.id),
         "count": preview.counted.count,
         "conversations": preview.counted.conversations,
+        "held": preview.counted.held,
         "requiresConfirmation": waits,
         **({"confirmation": preview.confirmation} if waits else {}),
     }
@@ -111,8 +114,12 @@ FILTERS = {
     "bots": "botId",
     "contacts": "contactId",
     "types": "type",
+    "idle": "idleBefore",
+    "active": "idleFrom",
 }
-TIMES = ("before", "after")
+# What follows from a rule, and is not said.
+UNSAID = frozenset({"ids", "broader", "named"})
+TIMES = ("before", "after", "idleBefore", "idleFrom")
 
 
 def error_document(error: JobError) -> Document:
@@ -152,6 +159,7 @@ def _deletion(job: Job) -> Document:
         "rate": job.params.get("rate"),
         "requiresConfirmation": True if waiting else None,
         "confirmation": waiting,
+        **{name: job.counts.get(name) for name in ("held", "messages", "attachments")},
     }
 
 
@@ -187,7 +195,7 @@ def manifest_document(job: Job) -> Document:
 
 def filter_document(said: Mapping[str, Any]) -> Document:
     """A filter as it was sent; of named ids how many."""
-    found: Document = {FILTERS.get(name, name): value for name, value in said.items() if name != "ids"}
+    found: Document = {FILTERS.get(name, name): value for name, value in said.items() if name not in UNSAID}
     found |= {name: milliseconds(datetime.fromisoformat(found[name])) for name in TIMES if name in found}
     if "ids" in said:
         found["ids"] = len(said["ids"])

@@ -27,6 +27,7 @@ from core.contacts import delete_contact
 from core.context import Context
 from core.conversations import delete_conversation
 from core.errors import InvalidInput, NotAuthorized, NotFound, Unavailable
+from core.holds import despite_holds
 from core.messages import delete_message
 from core.purging import purge_conversations
 from core.sweeping import by_ids, sweep
@@ -161,6 +162,7 @@ def _erase_many(context: Context, receipt: Receipt) -> Outcome:
     outcome, ids = Outcome.GONE, receipt.many
     for start in range(0, len(ids), AT_ONCE):
         with context.transaction(receipt.account, actor=receipt.row["actor"]) as session:
+            despite_holds(session)
             there = session.execute(MANY[receipt.kind], {"ids": ids[start : start + AT_ONCE]}).all()
             ours = [row for row in there if row.account_id == receipt.account]
             if not ours:
@@ -178,9 +180,10 @@ def _erase_many(context: Context, receipt: Receipt) -> Outcome:
 def _erase(context: Context, receipt: Receipt) -> Outcome:
     actor, target = receipt.row["actor"], receipt.target
     if receipt.kind is ErasureKind.ACCOUNT:
-        delete_account(context, target, actor=actor)
+        delete_account(context, target, actor=actor, held=True)
         return Outcome.ERASED
     with context.transaction(receipt.account, actor=actor) as session:
+        despite_holds(session)
         match receipt.kind:
             case ErasureKind.MESSAGE:
                 delete_message(session, _conversation_of(receipt), target)

@@ -79,7 +79,7 @@ class Wanted:
     def of(cls, job: Job) -> Wanted:
         params = job.params
         format_ = format_named(params["format"])
-        mode, selection = Mode(params["mode"]), Selection.of(params)
+        mode, selection = Mode(params["mode"]), replace(Selection.of(params), held=None)
         about = {
             "mode": mode.value,
             "until": params["until"],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -102,7 +103,7 @@ def _selection(session: Session, wanted: Mapping[str, Any]) -> Selection:
     given = {name: value for name, value in wanted.items() if value is not None and value is not False}
     if not given or ("all" in given and len(given) > 1):
         raise InvalidInput("Say what is to be exported: a filter, ids, or all.")
-    return select_for_deletion(session, What.CONVERSATIONS, given)
+    return replace(select_for_deletion(session, What.CONVERSATIONS, given), held=None)
 
 
 def _size(session: Session, selection: Selection) -> tuple[int, int]:

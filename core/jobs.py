@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sqlalchemy.orm import Session
 
 from core.annotation_jobs import annotation_progress_of, end_annotation_job
+from core.anonymise_jobs import end_anonymise_job
 from core.backfills import Progress, cancel_backfill, pause_backfill, progress_of, resume_backfill
 from core.delete_jobs import end_delete_job, resume_delete_job
 from core.errors import InvalidInput
@@ -113,11 +114,15 @@ def cancel_job(session: Session, job_id: uuid.UUID | str) -> Job:
     return job
 
 
-RESUME: Mapping[JobKind, Callable[[Session, Job], None]] = {JobKind.DELETE: resume_delete_job}
+RESUME: Mapping[JobKind, Callable[[Session, Job], None]] = {
+    JobKind.DELETE: resume_delete_job,
+    JobKind.ANONYMISE: resume_delete_job,
+}
 END: Mapping[JobKind, Callable[[Session, Job, JobState], None]] = {
     JobKind.ANNOTATE: end_annotation_job,
     JobKind.DELETE: end_delete_job,
     JobKind.EXPORT: end_export_job,
     JobKind.IMPORT: end_import_job,
     JobKind.UNDO: end_undo_job,
+    JobKind.ANONYMISE: end_anonymise_job,
 }

@@ -18,6 +18,7 @@ from core.drafts import Draft, checked_labels, checked_type, checked_words
 from core.entities import Entity, read_entities
 from core.erasures import note_erasure
 from core.errors import InvalidInput, NotFound
+from core.holds import refuse_held
 from core.meta import merged_meta
 from core.privacy.policy import Direction
 from core.rows import MetaFilter, as_id, has_meta, not_found, own
@@ -41,6 +42,9 @@ NEXT_PLACE = sql(
 PURGE = sql("UPDATE conversations SET purge_epoch = purge_epoch + 1, updated_at = now() WHERE id = :id")
 # Before a message: the order of locks. What a worker annotates or appends meanwhile waits, or is waited for.
 LOCK = sql("SELECT 1 FROM conversations WHERE id = :id FOR NO KEY UPDATE")
+NOT_ANONYMOUS = sql(
+    "UPDATE conversations SET anonymised_seq = NULL WHERE id = :id AND anonymised_seq IS NOT NULL"
+)
 FORGET_SUMMARIES = sql("UPDATE runs SET summary = NULL WHERE id = ANY(:ids) AND summary IS NOT NULL")
 # Where the runs of these messages have told them, and where a turn under way tells what it makes of them.
 TOLD_ON = sql(
@@ -251,7 +255,7 @@ def update_message(
 
     Raises:
         InvalidInput: a field that cannot be stored. NotFound, NotAuthorized: as `get_message`.
-        PrivacyFailed: nothing may be stored.
+        PrivacyFailed: nothing may be stored. Conflict: another text for one that a legal hold is on.
 
     """
     if unknown := fields.keys() - FIELDS:
@@ -261,6 +265,9 @@ def update_message(
         values["type"] = checked_type(fields["type"])
     if "text" in fields:
         values["text"] = checked_words(fields["text"])
+    message = get_message(session, conversation_id, message_id)
+    if "text" in values:
+        refuse_held(session, message.conversation_id)
     message = _locked(session, conversation_id, message_id)
     if "text" in values:
         _forget_told(session, [message])
@@ -273,7 +280,8 @@ def update_message(
     said = _protect_update(session, message, values, given)
     for name, value in values.items():
         setattr(message, name, value)
-    message.updated_at = func.now()
+    message.updated_at, message.anonymised_at = func.now(), None
+    session.execute(NOT_ANONYMOUS, {"id": message.conversation_id})
     session.flush()
     forget_tokens(session, message.conversation_id, gone)
     return Written(message, said, words)
@@ -324,9 +332,10 @@ def delete_message(
     up of it goes as well: their checkpoints after it.
 
     Raises:
-        NotFound, NotAuthorized: as `get_message`.
+        NotFound, NotAuthorized: as `get_message`. Conflict: a legal hold is on it.
 
     """
+    refuse_held(session, get_message(session, conversation_id, message_id).conversation_id)
     message = _locked(session, conversation_id, message_id)
     conversation = message.conversation_id
     session.execute(PURGE, {"id": conversation})

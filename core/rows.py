@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -28,9 +29,11 @@ from models import (
     Erasure,
     File,
     Job,
+    LegalHold,
     Message,
     Rating,
     Record,
+    RetentionRule,
     Run,
     Skillset,
     Subscription,
@@ -50,9 +53,11 @@ Owned = TypeVar(
     Erasure,
     File,
     Job,
+    LegalHold,
     Message,
     Rating,
     Record,
+    RetentionRule,
     Run,
     Skillset,
     Subscription,
@@ -82,7 +87,7 @@ def own(session: Session, table: type[Owned], row_id: uuid.UUID | str, *, lock: 
     if row is None:
         raise not_found(table)
     if row.account_id != account_of(session):
-        raise NotAuthorized(f"This {table.__name__.lower()} belongs to another account.")
+        raise NotAuthorized(f"This {_noun(table)} belongs to another account.")
     return row
 
 
@@ -114,7 +119,12 @@ def as_array(ids: Iterable[uuid.UUID | str | int]) -> str:
 
 
 def not_found(table: type[Base]) -> NotFound:
-    return NotFound(f"There is no such {table.__name__.lower()}.")
+    return NotFound(f"There is no such {_noun(table)}.")
+
+
+def _noun(table: type[Base]) -> str:
+    """`legal hold`, of LegalHold."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", table.__name__).lower()
 
 
 def page(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -19,6 +19,7 @@ from sqlalchemy import Row, TextClause, text
 from sqlalchemy.orm import Session
 
 from core.errors import InvalidInput
+from core.holds import HELD, NOT_HELD, any_hold
 from core.rows import as_array, checked_text, own_ids
 from models import Bot, Contact, Conversation, ConversationStatus, MessageType, Task, first_id_of
 
@@ -35,12 +36,27 @@ OF_CONVERSATIONS = {
     "contacts": "c.contact_id = ANY(CAST(:contacts AS uuid[]))",
     "source": "c.source = :source",
     "status": "c.status = :status",
+    # What a rule of retention adds: no rule of a narrower scope fits it (3 task, 2 bot, 1 source), and
+    # nothing was said in it from an instant on, but after another.
+    "broader": (
+        "NOT EXISTS (SELECT FROM retention_rules r WHERE r.account_id = c.account_id"
+        " AND (r.task_id = c.task_id AND :broader < 3 OR r.bot_id = c.bot_id AND :broader < 2"
+        " OR r.source = c.source AND :broader < 1))"
+    ),
+    "idle": "COALESCE(c.last_message_at, c.created_at) < CAST(:idle AS timestamptz)",
+    "active": "COALESCE(c.last_message_at, c.created_at) >= CAST(:active AS timestamptz)",
 }
 OF_EACH = {
     "before": "{it}.created_at < CAST(:before AS timestamptz)",
     "after": "{it}.created_at >= CAST(:after AS timestamptz)",
     "ids": "{it}.id = ANY(CAST(:ids AS uuid[]))",
     "types": "{it}.type = ANY(CAST(:types AS text[]))",
+}
+HOLDS: Mapping[bool | None, tuple[str, ...]] = {False: (NOT_HELD,), True: (HELD,), None: ()}
+# What is not anonymous yet.
+NAMED = {
+    "messages": "m.anonymised_at IS NULL",
+    "conversations": "c.anonymised_seq IS DISTINCT FROM c.next_seq",
 }
 IN_TIME = "{it}.id < :bound AND {it}.created_at <= CAST(:until AS timestamptz)"
 NOW = text("SELECT clock_timestamp()")
@@ -107,15 +123,21 @@ class Counted:
     oldest: datetime | None
     newest: datetime | None
     sample: list[uuid.UUID]
+    held: int = 0  # beside those that are counted
 
 
 @dataclass(frozen=True)
 class Selection:
-    """A checked filter, and the instant after which nothing belongs to it."""
+    """A checked filter, and the instant after which nothing belongs to it.
+
+    `held` false leaves out what a legal hold is on, as whoever deletes must; true is that alone, and none
+    asks for no holds, as whoever only reads may.
+    """
 
     what: What
     filter: Mapping[str, Any]
     until: datetime
+    held: bool | None = False
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Selection:
@@ -138,14 +160,15 @@ class Selection:
 
     def of_conversations(self) -> str:
         """What holds of a conversation c of which something goes."""
-        parts = ["c.account_id = :account", *self._given(OF_CONVERSATIONS)]
+        parts = ["c.account_id = :account", *HOLDS[self.held], *self._given(OF_CONVERSATIONS)]
         if self.what is What.CONVERSATIONS:
+            parts += self._named()
             parts += [IN_TIME.format(it="c"), *self._given(OF_EACH, "c")]
         return " AND ".join(parts)
 
     def of_messages(self) -> str:
         """What holds of a message m that goes."""
-        return " AND ".join([IN_TIME.format(it="m"), *self._given(OF_EACH, "m")])
+        return " AND ".join([IN_TIME.format(it="m"), *self._named(), *self._given(OF_EACH, "m")])
 
     def source(self) -> str:
         """Everything that goes, as `it`, with its conversation."""
@@ -159,6 +182,9 @@ class Selection:
             f" JOIN conversations c ON c.id = m.conversation_id WHERE {self.of_conversations()}"
             f" AND {self.of_messages()}"
         )
+
+    def _named(self) -> list[str]:
+        return [NAMED[self.what]] if "named" in self.filter else []
 
     def _given(self, clauses: Mapping[str, str], it: str = "") -> list[str]:
         return [clause.format(it=it) for name, clause in clauses.items() if name in self.filter]
@@ -203,7 +229,11 @@ def count_selected(session: Session, selection: Selection, account: uuid.UUID) -
     found = int(row.found)
     first = f"SELECT id FROM ({selection.source()}) AS it ORDER BY id LIMIT :sample"
     sample = list(session.scalars(text(first), {**values, "sample": SAMPLE})) if found else []
-    return Counted(found, row.conversations, row.oldest, row.newest, sample)
+    held = 0
+    if any_hold(session):
+        back = f"SELECT count(*) FROM ({replace(selection, held=True).source()}) AS it"
+        held = session.execute(text(back), values).scalar_one()
+    return Counted(found, row.conversations, row.oldest, row.newest, sample, held)
 
 
 def conversations_from(
@@ -243,6 +273,18 @@ def part_of(session: Session, selection: Selection, account: uuid.UUID, among: s
         f" AS conversations FROM ({selection.source()}) AS it WHERE id = ANY(CAST(:among AS uuid[]))"
     )
     return session.execute(text(query), {**selection.values(account), "among": among}).one()
+
+
+def lock_selected(
+    session: Session, selection: Selection, account: uuid.UUID, ids: Sequence[uuid.UUID]
+) -> list[uuid.UUID]:
+    """Which of these conversations still belong to the selection, now that nobody else writes in them."""
+    query = (
+        f"SELECT c.id FROM conversations c WHERE {selection.of_conversations()}"
+        " AND c.id = ANY(CAST(:among AS uuid[])) ORDER BY c.id FOR NO KEY UPDATE OF c"
+    )
+    values = {**selection.values(account), "among": sorted(set(ids))}
+    return list(session.scalars(text(query), values))
 
 
 def _links(name: str, table: Any) -> Callable[[Session, Any], tuple[str, Any]]:

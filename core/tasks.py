@@ -18,6 +18,7 @@ from core.deliveries import forget_task
 from core.erasures import note_erasure
 from core.errors import Conflict, InvalidInput, NotFound
 from core.firing import DEFINITIONS, insert_spawned
+from core.holds import refuse_held_thing
 from core.ledger import account_for, next_run, rest
 from core.meta import checked_meta, merged_meta
 from core.planning import Prompt, Spawn, spawns_of
@@ -156,7 +157,12 @@ def delete_task(session: Session, task_id: uuid.UUID | str) -> uuid.UUID:
     """Blanks the task for good. Its backfills and runs in flight are cancelled, its conversations stay.
 
     Its subscriptions go, with what was still to be told.
+
+    Raises:
+        NotFound, NotAuthorized. Conflict: a legal hold is on it.
+
     """
+    refuse_held_thing(session, own(session, Task, task_id))
     task, clock = _locked(session, task_id)
     cancel_backfills_of(session, task.id)
     cancel_runs_of(session, task.id)

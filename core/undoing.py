@@ -19,6 +19,7 @@ from core.context import account_of, actor_of
 from core.delete_jobs import rates_of
 from core.erasures import note_many
 from core.errors import Conflict, NotFound
+from core.holds import HELD, keep_holds
 from core.import_keys import LOCK
 from core.job_states import end, refuse_a_crowd, wake
 from core.purging import purge_conversations
@@ -36,10 +37,15 @@ STORED = text(
     "SELECT count(*) AS entries, COALESCE(sum(last_seq - first_seq + 1), 0)::bigint AS messages"
     " FROM import_keys WHERE account_id = :account AND job_id = :job"
 )
-# A conversation's first entry, which tells whether it was made, comes last.
+# A conversation's first entry, which tells whether it was made, comes last. What is held stays, and so do
+# its keys.
 NEXT = text(
-    "SELECT kind, key, number, target_id, made, first_seq, last_seq FROM import_keys"
+    "SELECT kind, key, number, target_id, made, first_seq, last_seq FROM import_keys k"  # noqa: S608 (a constant)
     " WHERE account_id = :account AND job_id = :job"
+    f" AND NOT EXISTS (SELECT FROM conversations c WHERE c.id = k.target_id AND {HELD})"
+    " AND NOT EXISTS (SELECT FROM legal_holds h WHERE h.account_id = k.account_id"
+    "  AND (k.target_id IN (h.task_id, h.contact_id)"
+    "  OR num_nonnulls(h.bot_id, h.task_id, h.contact_id, h.conversation_id) = 0))"
     " ORDER BY array_position(ARRAY['conversation', 'task', 'contact'], kind), key, number DESC LIMIT :most"
 )
 FREE = text(
@@ -96,7 +102,9 @@ def undo_import(session: Session, job_id: uuid.UUID | str) -> Job:
 def end_undo_job(
     session: Session, job: Job, state: JobState | None = None, error_class: str | None = None
 ) -> None:
-    """Ends a locked undo; without a state it is completed. What others have deleted counts as skipped."""
+    """Ends a locked undo; without a state it is completed. What others have deleted, and what a legal hold is
+    on, counts as skipped.
+    """
     if state is None:
         job.total = max(job.total or 0, job.done)
         job.skipped = job.total - job.done
@@ -134,6 +142,7 @@ class Undo:
         grant = buckets.grant(self._pace.size)
         if not grant.count:
             return Step(wait=grant.wait, worked=False)
+        keep_holds(session)
         values = {"account": job.account_id, "job": job.params["import"], "most": ENTRIES}
         entries = _within(session.execute(NEXT, values).all(), grant.count)
         if not entries:

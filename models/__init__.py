@@ -47,6 +47,7 @@ from models.privacy import (
     PiiState,
     PiiToken,
 )
+from models.retention import Kept, LegalHold, RetentionRule
 from models.runs import ACTIVE, OPEN, ErrorClass, Reason, Run, RunState, RunStep, Trigger
 from models.tasks import (
     Action,
@@ -104,6 +105,8 @@ __all__ = [
     "JobError",
     "JobKind",
     "JobState",
+    "Kept",
+    "LegalHold",
     "LoginLink",
     "Message",
     "MessageType",
@@ -115,6 +118,7 @@ __all__ = [
     "Rating",
     "Reason",
     "Record",
+    "RetentionRule",
     "Run",
     "RunState",
     "RunStep",

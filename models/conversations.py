@@ -49,6 +49,8 @@ class Conversation(Base):
 
     `next_seq` hands out the order of messages; the row lock taken to raise it is the order.
     `purge_epoch` rises with every deletion inside, so that a reply made from older text is discarded.
+    `anonymised_seq` is `next_seq` as it was when all that was said was anonymised: whatever is said after it,
+    or changed, is not.
     What it says itself of backstory, model, dataset and skillset goes before what its bot says.
     """
 
@@ -113,6 +115,7 @@ class Conversation(Base):
     meta: Mapped[dict[str, Any]] = meta_column()
     next_seq: Mapped[int] = mapped_column(server_default="1")
     purge_epoch: Mapped[int] = mapped_column(server_default="0")
+    anonymised_seq: Mapped[int | None]
     last_message_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = created_column()
     updated_at: Mapped[datetime] = created_column()
@@ -124,6 +127,7 @@ class Message(Base):
     (run, step) is unique: a run's prompt and reply are written once, however often it is attempted.
     `pii` says where in the stored text entities stand, or what stands for them, and never what they are;
     null: none. `text_rev` rises with every change of the text; `pii_version` names what looked at it.
+    `anonymised_at`: nothing of what it said of people is left; empty again once somebody changes it.
     """
 
     __tablename__ = "messages"
@@ -181,6 +185,7 @@ class Message(Base):
     pii_state: Mapped[str | None]
     pii_version: Mapped[str | None]
     text_rev: Mapped[int] = mapped_column(server_default="1")
+    anonymised_at: Mapped[datetime | None]
     run_id: Mapped[uuid.UUID | None]
     step: Mapped[str | None]
     created_at: Mapped[datetime] = created_column()

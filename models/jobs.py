@@ -80,7 +80,20 @@ class Job(Base):
         ForeignKeyConstraint(
             ["account_id", "file_id"], ["files.account_id", "files.id"], ondelete="SET NULL (file_id)"
         ),
+        ForeignKeyConstraint(
+            ["account_id", "rule_id"],
+            ["retention_rules.account_id", "retention_rules.id"],
+            ondelete="SET NULL (rule_id)",
+        ),
         Index("ix_jobs_file", "file_id", postgresql_where=text("file_id IS NOT NULL")),
+        Index("ix_jobs_rule", "rule_id", postgresql_where=text("rule_id IS NOT NULL")),
+        Index(
+            "uq_jobs_rule",
+            "rule_id",
+            "kind",
+            unique=True,
+            postgresql_where=text("rule_id IS NOT NULL AND state IN ('pending', 'running', 'paused')"),
+        ),
         Index("ix_jobs_due", "run_at", postgresql_where=text("state IN ('pending', 'running')")),
         Index("ix_jobs_task", "task_id", "id", postgresql_where=text("task_id IS NOT NULL")),
         Index(
@@ -115,6 +128,7 @@ class Job(Base):
     task_id: Mapped[uuid.UUID | None]
     state: Mapped[str] = mapped_column(server_default=JobState.PENDING)
     file_id: Mapped[uuid.UUID | None]
+    rule_id: Mapped[uuid.UUID | None]
     params: Mapped[dict[str, Any]] = meta_column()
     counts: Mapped[dict[str, int]] = mapped_column(JSONB, server_default="{}")
     cursor: Mapped[str | None]

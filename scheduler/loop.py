@@ -24,6 +24,7 @@ from core.feeding import feed_annotations
 from core.firing import fire, fire_besides_the_crowd
 from core.idempotency import sweep_keys
 from core.publisher import QUEUES
+from core.retaining import start_retention
 from core.session_tokens import sweep_session_tokens
 from core.slices import hint_jobs
 from core.waiting import promote
@@ -81,9 +82,12 @@ def turn(context: Context) -> float:
 
 
 def _sweep(context: Context, stop: threading.Event) -> None:
-    """Clears away what nobody needs, about once a minute, beside the clocks: slow storage makes none late."""
+    """Clears away what nobody needs and starts retention, about once a minute, beside the clocks: whatever is
+    slow makes none of them late.
+    """
     while not stop.is_set():
         try:
+            start_retention(context)
             sweep_keys(context)
             sweep_session_tokens(context)
             expire_exports(context)

@@ -18,7 +18,9 @@ from tests.factories import (
     a_backfill,
     a_bot,
     a_contact,
+    a_hold,
     a_pending_run,
+    a_rule,
     a_subscription,
     an_erasure,
     execute,
@@ -103,6 +105,8 @@ class World:
     skillsetId: str  # noqa: N815
     abilityId: str  # noqa: N815
     erasureId: str  # noqa: N815
+    ruleId: str  # noqa: N815
+    holdId: str  # noqa: N815
     channelId: str = "a-channel-of-our-own"  # noqa: N815
 
 
@@ -128,6 +132,13 @@ def a_world(context: Context, account: uuid.UUID, leases: Leases) -> World:
         backfillId=(backfill := str(a_backfill(context, account, run.task_id).id)),
         jobId=backfill,
         erasureId=str(an_erasure(context, account).id),
+        ruleId=str(a_rule(context, account, delete_after="30d").id),
+        # On somebody nobody speaks with, so that nothing else is held.
+        holdId=str(
+            a_hold(
+                context, account, contact_id=a_contact(context, account, name="Held", fingerprint="h").id
+            ).id
+        ),
         deliveryId=str(one(context, "SELECT id FROM deliveries WHERE run_id = :id", id=run.id)),
         **some_knowledge(context, account, stored["conversation_id"]),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 from typing import Any
 
 from core.context import Context
@@ -18,6 +19,14 @@ FILL = (
     " WHERE c.id = ANY(CAST(:ids AS uuid[]))"
 )
 RAISE = "UPDATE conversations SET next_seq = next_seq + :count WHERE id = ANY(CAST(:ids AS uuid[]))"
+AGE = (
+    "UPDATE conversations SET created_at = now() - CAST(:past AS interval),"
+    " last_message_at = now() - CAST(:past AS interval) WHERE id = ANY(CAST(:ids AS uuid[]))"
+)
+AGE_MESSAGES = (
+    "UPDATE messages SET created_at = now() - CAST(:past AS interval)"
+    " WHERE conversation_id = ANY(CAST(:ids AS uuid[]))"
+)
 
 
 def some_talks(
@@ -56,3 +65,25 @@ def the_job(context: Context, account: uuid.UUID, job_id: uuid.UUID) -> Job:
 
 def left(context: Context, account: uuid.UUID) -> int:
     return int(rows(context, "SELECT count(*) AS n FROM messages WHERE account_id = :id", id=account)[0]["n"])
+
+
+def age(context: Context, ids: list[uuid.UUID], days: float) -> None:
+    """Makes conversations as old as this, with all that was said in them."""
+    past = timedelta(days=days)
+    execute(context, AGE, ids=ids, past=past)
+    execute(context, AGE_MESSAGES, ids=ids, past=past)
+
+
+def old_talks(
+    context: Context, account: uuid.UUID, days: float, talks: int, messages: int, **fields: Any
+) -> list[uuid.UUID]:
+    """Conversations in which nothing was said for so many days."""
+    ids = some_talks(context, account, talks, messages, **fields)
+    age(context, ids, days)
+    return ids
+
+
+def conversations_left(context: Context, account: uuid.UUID) -> set[uuid.UUID]:
+    return {
+        row["id"] for row in rows(context, "SELECT id FROM conversations WHERE account_id = :a", a=account)
+    }

@@ -15,11 +15,24 @@ from core.contacts import delete_contact, ensure_contact
 from core.context import Context
 from core.conversations import create_conversation
 from core.erasures import list_erasures
+from core.holds import place_hold
+from core.retention import create_rule
 from core.subscriptions import create_subscription
 from core.talking import complete
 from core.tasks import create_task, trigger_task
 from core.work import reap
-from models import Bot, Contact, Conversation, Erasure, Job, Run, Subscription, Task
+from models import (
+    Bot,
+    Contact,
+    Conversation,
+    Erasure,
+    Job,
+    LegalHold,
+    RetentionRule,
+    Run,
+    Subscription,
+    Task,
+)
 
 A_KEY = "5e" * 32
 
@@ -82,6 +95,24 @@ def a_pending_run(context: Context, account: uuid.UUID, **fields: Any) -> Run:
 def a_conversation(context: Context, account: uuid.UUID, **fields: Any) -> Conversation:
     with context.transaction(account) as session:
         return create_conversation(session, **fields)
+
+
+def a_rule(context: Context, account: uuid.UUID, **fields: Any) -> RetentionRule:
+    with context.transaction(account) as session:
+        return create_rule(session, **fields)
+
+
+def a_due_rule(context: Context, account: uuid.UUID, **fields: Any) -> RetentionRule:
+    """A rule whose day has come."""
+    rule = a_rule(context, account, **fields)
+    execute(context, "UPDATE retention_rules SET next_run_at = now() WHERE id = :id", id=rule.id)
+    return rule
+
+
+def a_hold(context: Context, account: uuid.UUID, **on: Any) -> LegalHold:
+    """On a conversation, a contact, a task or a bot, or on everything."""
+    with context.transaction(account, actor="tests") as session:
+        return place_hold(session, **(on or {"everything": True}))
 
 
 def an_erasure(context: Context, account: uuid.UUID) -> Erasure:

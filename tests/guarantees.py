@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from core.invariants import INVARIANTS, Invariant
+from core.invariant import Invariant
+from core.invariants import INVARIANTS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "guarantees.md"
 BEGIN, END = "<!-- promises: written from core/invariants.py -->", "<!-- end of promises -->"

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from api.auth import Tenant, context_of
-from api.chatbotkit.answers import answer, returns
+from api.chatbotkit.answers import also_answers, answer, returns
 from api.chatbotkit.lists import ListPart, as_list, each, listed, pages
 from api.chatbotkit.shapes import Identified
 from api.chatbotkit.shapes_files import AttachmentAnswer, Uploaded
@@ -72,6 +72,7 @@ def download_attachment(
 
 
 @router.post("/conversation/{conversationId}/attachment/{attachmentId}/delete", responses=returns(Identified))
+@also_answers(409)
 def delete_attachment(session: Tenant, conversationId: str, attachmentId: str) -> JSONResponse:
     """Removes the attachment with its content."""
     return answer({"id": str(attachments.delete_attachment(session, conversationId, attachmentId))})

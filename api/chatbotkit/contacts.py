@@ -74,6 +74,7 @@ def update_contact(session: Tenant, contactId: str, body: ContactRequest) -> JSO
 
 
 @router.post("/{contactId}/delete", responses=returns(Identified))
+@also_answers(409)
 def delete_contact(session: Tenant, contactId: str) -> JSONResponse:
     """Deletes the contact; its conversations, tasks and ratings stay without the link."""
     return answer({"id": str(contacts.delete_contact(session, contactId))})

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from sqlalchemy.orm import Session
 
 from api.auth import CallerPart, Tenant
-from api.chatbotkit.answers import CSV, answer, replays, returns
+from api.chatbotkit.answers import CSV, also_answers, answer, replays, returns
 from api.chatbotkit.lists import Listing, ListPart, alternatives, as_export, as_list, listed, pages, shown_to
 from api.chatbotkit.shapes import ConversationAnswer, Identified
 from api.chatbotkit.shapes_conversations import (
@@ -126,6 +126,7 @@ def fetch_conversation(session: Tenant, caller: CallerPart, conversationId: str)
 
 
 @router.post("/{conversationId}/update", responses=returns(Identified))
+@also_answers(409)
 def update_conversation(session: Tenant, conversationId: str, body: ConversationChange) -> JSONResponse:
     """Changes the fields that are sent; null clears. A turn under way goes on as it began."""
     fields = _fields(body, status="status")
@@ -133,6 +134,7 @@ def update_conversation(session: Tenant, conversationId: str, body: Conversation
 
 
 @router.post("/{conversationId}/delete", responses=returns(Identified))
+@also_answers(409)
 def delete_conversation(session: Tenant, conversationId: str) -> JSONResponse:
     """Removes the conversation with its messages; a turn under way is cancelled."""
     return answer({"id": str(conversations.delete_conversation(session, conversationId))})
@@ -155,6 +157,7 @@ def downvote_conversation(session: Tenant, conversationId: str, body: RatingRequ
 
 
 @router.post("/{conversationId}/contact/upsert", responses=returns(Identified))
+@also_answers(409)
 def upsert_contact(session: Tenant, conversationId: str, body: ContactShape) -> JSONResponse:
     """Links a contact, found by its fingerprint or made; without one the linked contact changes."""
     given = body.model_dump(exclude_none=True)

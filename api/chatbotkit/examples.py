@@ -28,6 +28,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "text": "Write to grace@example.com or call +49 30 901820.",
         "policy": {"preset": "recommended"},
     },
+    "create_rule": {"source": "api", "anonymiseAfter": "90d", "deleteAfter": "1y"},
+    "update_rule": {"deleteAfter": "2y"},
+    "simulate_retention": {"what": "messages", "deleteAfter": "12w"},
+    "place_hold": {"all": True, "reason": "A matter of 2026."},
     "create_subscription": {
         "kind": "webhook",
         "target": "https://hooks.example.com/crontalk",

@@ -57,6 +57,7 @@ def create_job(session: Tenant, caller: CallerPart, body: JobRequest) -> JSONRes
 
     delete: removes what a filter selects now, and nothing that comes later. It waits for its confirmation,
     unless `confirm` holds what a preview answered; 409 when the filter selects another number by now.
+    anonymise: the same of what stays, with nothing in it that tells of anybody.
 
     export: writes the conversations that a filter selects now into a file, whose `fileId`, `sha256` and
     counts the job has once it is completed.
@@ -65,7 +66,7 @@ def create_job(session: Tenant, caller: CallerPart, body: JobRequest) -> JSONRes
     A backfill is made at /task/{taskId}/backfill/create.
     """
     body.refuse_strangers()
-    if body.kind == "delete":
+    if body.kind in {"delete", "anonymise"}:
         return answer(_create_deletion(session, body))
     if body.kind == "export":
         return answer({"id": str(_create_export(session, body, caller).id)})
@@ -82,7 +83,14 @@ def create_job(session: Tenant, caller: CallerPart, body: JobRequest) -> JSONRes
 def _create_deletion(session: Session, body: JobRequest) -> Document:
     what, wanted = body.selected()
     return made_document(
-        *create_delete_job(session, what, wanted, rate=body.rate, confirm=body.confirm or None)
+        *create_delete_job(
+            session,
+            what,
+            wanted,
+            rate=body.rate,
+            confirm=body.confirm or None,
+            kind=JobKind(body.kind),
+        )
     )
 
 
@@ -129,17 +137,19 @@ def _import_items(session: Session, body: JobRequest) -> Document:
 
 def _previewed_again(session: Session, replay: Replay) -> Document:
     """As things stand now: a preview has no effect that could be repeated."""
-    body = PreviewDeletion.model_validate(replay.body)
+    return _preview(session, PreviewDeletion.model_validate(replay.body))
+
+
+def _preview(session: Session, body: PreviewDeletion) -> Document:
     what, wanted = body.selected()
-    return preview_document(preview_deletion(session, what, wanted, body.rate))
+    return preview_document(preview_deletion(session, what, wanted, body.rate, JobKind(body.kind)))
 
 
 @router.post("/preview", responses=returns(DeletionPreview))
 @replays(_previewed_again)
 def preview_job(session: Tenant, body: PreviewDeletion) -> JSONResponse:
     """What a deletion would remove as things stand: a count, some ids, the oldest and the newest."""
-    what, wanted = body.selected()
-    return answer(preview_document(preview_deletion(session, what, wanted, body.rate)))
+    return answer(_preview(session, body))
 
 
 @router.post("/{jobId}/confirm", responses=returns(Identified))

@@ -161,6 +161,7 @@ def reveal_message(session: Tenant, caller: CallerPart, conversationId: str, mes
 
 
 @router.post("/{messageId}/update", responses=returns(StoredMessage))
+@also_answers(409)
 @replays(_updated_again)
 def update_message(session: Tenant, conversationId: str, messageId: str, body: MessageChange) -> JSONResponse:
     """Changes the fields that are sent; meta is merged. Entities are spans of the text as it is then."""
@@ -172,6 +173,7 @@ def update_message(session: Tenant, conversationId: str, messageId: str, body: M
 
 
 @router.post("/{messageId}/delete", responses=returns(Identified))
+@also_answers(409)
 def delete_message(session: Tenant, conversationId: str, messageId: str) -> JSONResponse:
     """Removes the message for good. A reply under way that was made from it is discarded and made anew."""
     return answer({"id": str(messages.delete_message(session, conversationId, messageId))})

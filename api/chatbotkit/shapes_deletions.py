@@ -1,4 +1,4 @@
-"""Shapes of what a deletion selects: our own, in the style of the dialect."""
+"""Shapes of what is deleted or anonymised: our own, in the style of the dialect."""
 
 from __future__ import annotations
 
@@ -63,4 +63,4 @@ class DeletionRequest(Request):
 
 
 class PreviewDeletion(DeletionRequest):
-    kind: Literal["delete"] = "delete"
+    kind: Literal["delete", "anonymise"] = "delete"

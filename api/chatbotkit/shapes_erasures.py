@@ -29,10 +29,12 @@ class ErasureAnswer(Identified):
 
 
 class AuditAnswer(Identified):
-    """Somebody was shown what is private."""
+    """Somebody was shown what is private, or placed or released a legal hold."""
 
-    action: Literal["message.read", "message.reveal", "conversation.read"]
+    action: Literal["message.read", "message.reveal", "conversation.read", "hold.place", "hold.release"]
     actor: str | None = None
-    targetId: str | None = Field(default=None, description="Of one message or conversation, its id.")
-    details: dict[str, Any] = Field(description="How many messages or conversations, and entities by kind.")
+    targetId: str | None = Field(default=None, description="Of one message, conversation or hold, its id.")
+    details: dict[str, Any] = Field(
+        description="How many messages or conversations, and entities by kind; or what a hold is on."
+    )
     createdAt: Milliseconds

@@ -16,7 +16,7 @@ from core.importers import FORMATS as READ
 
 
 class JobRequest(ImportRequest, DeletionRequest):
-    kind: Literal["annotate", "delete", "export", "import"]
+    kind: Literal["annotate", "delete", "anonymise", "export", "import"]
     conversationId: Text = Field(default=None, description="Of an annotation; as what follows.")
     botId: Text = Field(default=None, description="Of an annotation; of an import the bot of all it brings.")
     everything: StrictBool = Field(
@@ -52,6 +52,7 @@ class JobRequest(ImportRequest, DeletionRequest):
 TAKES: Mapping[str, Sequence[str]] = {
     "annotate": ("conversationId", "botId", "everything", "again"),
     "delete": ("what", "filter", "rate", "confirm"),
+    "anonymise": ("what", "filter", "rate", "confirm"),
     "export": ("filter", "format", "mode", "gzip", "bom"),
     "import": (
         "fileId",
@@ -75,6 +76,7 @@ class JobMade(Identified):
     confirmation: str | None = None
     count: int | None = Field(default=None, description="Of a deletion: how much it selects.")
     conversations: int | None = Field(default=None, description="Of how many conversations that is.")
+    held: int | None = Field(default=None, description="How many more a legal hold keeps back.")
     done: int | None = Field(
         default=None, description="Of an import of items, which is over: those that brought something new."
     )
@@ -95,6 +97,7 @@ class DeletionPreview(Answer):
     conversations: int
     oldest: int | None = Field(default=None, description="Epoch milliseconds; as newest.")
     newest: int | None = None
+    held: int = Field(description="How many more a legal hold keeps back.")
     sample: list[str] = Field(description="Up to ten ids.")
     rate: str | None = Field(default=None, description="What it would keep; without one there is no limit.")
     confirmation: str
@@ -125,6 +128,7 @@ class JobAnswer(ImportProgress, Identified):
     taskId: str | None = None
     botId: str | None = None
     conversationId: str | None = None
+    ruleId: str | None = Field(default=None, description="The rule of retention that started it.")
     what: Literal["messages", "conversations"] | None = Field(
         default=None, description="Of a deletion; as filter, rate and confirmation."
     )
@@ -147,6 +151,9 @@ class JobAnswer(ImportProgress, Identified):
         description="Of an export conversations, messages by type, and what was left out and why; of an"
         " import conversations, messages, contacts and tasks, what was known, and errors.",
     )
+    held: int | None = Field(default=None, description="How many legal holds kept back when it was made.")
+    messages: int | None = Field(default=None, description="How many messages were made anonymous.")
+    attachments: int | None = Field(default=None, description="How many files went with what they said.")
     total: int | None = Field(default=None, description="At most, until it has ended.")
     done: int
     skipped: int

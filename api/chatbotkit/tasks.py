@@ -146,6 +146,7 @@ def update_task(session: Tenant, taskId: str, body: TaskRequest) -> JSONResponse
 
 
 @router.post("/{taskId}/delete", responses=returns(Identified))
+@also_answers(409)
 def delete_task(session: Tenant, taskId: str) -> JSONResponse:
     """Deletes the task; its runs in flight are cancelled and its conversations stay."""
     return answer({"id": str(tasks.delete_task(session, taskId))})

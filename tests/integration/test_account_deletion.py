@@ -52,6 +52,7 @@ def marked(context, leases):
     """An account with one of everything, and a word that stands in many places."""
     account = an_account(context, f"The {MARK}")
     a_world(context, account, leases)
+    execute(context, "DELETE FROM legal_holds WHERE account_id = :id", id=account)
     bot = a_bot(context, account, backstory=f"About {MARK}.", privacy=True)
     talk = a_conversation(context, account, bot_id=bot.id, name=MARK, meta={"mail": MAIL})
     a_contact(context, account, name=MARK, email=MAIL, fingerprint=MARK)
@@ -108,7 +109,7 @@ def test_nothing_of_a_deleted_account_is_left_and_nobody_elses_is_touched(
 
 def test_its_key_goes_first_and_it_gets_no_other(context, marked):
     secret = a_secret(context, marked)
-    _Erasing(context, marked, None, lambda _table, _rows: None).shred()
+    _Erasing(context, marked, None, lambda _table, _rows: None).shred(held=False)
     assert one(context, "SELECT wrapped_key FROM accounts WHERE id = :id", id=marked) is None
     assert a_client(context, secret).get("/api/v1/task/list").status_code == 401
     with pytest.raises(KeyUnusable, match="being deleted"), context.transaction(marked) as session:

@@ -48,6 +48,10 @@ AN_ANNOTATION = (
     " SELECT id, account_id, conversation_id, '{state}' FROM messages WHERE step = 'reply'"
 )
 # How each promise is broken. Statements before the last clear what the database would refuse.
+A_RULE = (
+    "INSERT INTO retention_rules (id, account_id, delete_after, delete_days, next_run_at)"
+    " SELECT gen_random_uuid(), id, '1d', 1, now() - interval '1 hour' FROM accounts"
+)
 BROKEN = {
     "occurrence_once": [
         "DROP INDEX uq_runs_occurrence",
@@ -181,6 +185,15 @@ BROKEN = {
             " FROM accounts, generate_series(1, 2)"
         ),
     ],
+    "retention_once": [
+        "DROP INDEX uq_jobs_rule",
+        (
+            f"WITH r AS ({A_RULE} RETURNING *) INSERT INTO jobs (id, account_id, kind, rule_id)"
+            " SELECT gen_random_uuid(), account_id, 'delete', id FROM r, generate_series(1, 2)"
+        ),
+    ],
+    "anonymous_messages_name_nobody": ["UPDATE messages SET anonymised_at = now(), name = 'Ada'"],
+    "retention_is_started": [A_RULE],
     "no_lease_is_forgotten": [
         "UPDATE runs SET state = 'running', lease_until = now() - interval '1 minute' WHERE state = 'pending'"
     ],

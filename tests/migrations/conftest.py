@@ -75,6 +75,15 @@ BESIDE = (
         " WHERE account_id = :account"
     ),
     (
+        "INSERT INTO retention_rules (id, account_id, delete_after, delete_days, next_run_at)"
+        " VALUES (gen_random_uuid(), :account, '30d', 30, now())"
+    ),
+    "INSERT INTO legal_holds (id, account_id) VALUES (gen_random_uuid(), :account)",
+    (
+        "UPDATE jobs SET rule_id = (SELECT id FROM retention_rules WHERE account_id = :account)"
+        " WHERE id = (SELECT id FROM jobs WHERE account_id = :account LIMIT 1)"
+    ),
+    (
         "INSERT INTO job_errors (job_id, number, account_id, row, code)"
         " SELECT id, 1, account_id, 1, 'not_json' FROM jobs WHERE account_id = :account LIMIT 1"
     ),

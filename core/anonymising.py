@@ -1,0 +1,172 @@
+"""Anonymising in bulk: what a worker does with such a job in hand, batch by batch (core/slices.py).
+
+Each batch rewrites some hundred messages and all that was made of them, moves the cursor and the counters. A
+conversation that is anonymised as a whole gets rid of its labels, its contact and its files once the last of
+its messages was dealt with. One walk is enough: what was there when the job was made is behind the cursor.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import structlog
+from sqlalchemy import Row, text
+from sqlalchemy.orm import Session
+
+from core.anonymise_jobs import end_anonymise_job
+from core.anonymous import anonymisers_of
+from core.anonymous_rows import Rewritten, close_conversations, rewrite_messages, rewritten
+from core.buckets import Buckets
+from core.delete_jobs import rates_of
+from core.holds import keep_holds
+from core.rows import as_array
+from core.selection import Selection, What, conversations_from, lock_selected
+from core.slices import TURN, Hold, Step
+from core.walking import Pace, Place, Walk
+from models import Job, JobError, JobState
+
+log = structlog.get_logger()
+
+MOST = 250  # messages of a batch: each may be a quarter of a megabyte
+MOST_ERRORS = 1000  # rows of a job's report
+BUCKET = "anonymise"
+SHOWN = "m.id, m.account_id, m.conversation_id, m.seq, m.text, m.name, m.description, m.meta, m.pii,"
+SHOWN += " m.pii_state, m.text_rev, m.run_id, m.step"
+NEXT = text(
+    f"SELECT {SHOWN} FROM messages m WHERE m.conversation_id = ANY(CAST(:in AS uuid[]))"  # noqa: S608 (a constant)
+    " AND (m.conversation_id, m.seq) > (:at, :seq) AND m.anonymised_at IS NULL"
+    " ORDER BY m.conversation_id, m.seq LIMIT :most"
+)
+
+
+@dataclass
+class _Piece:
+    """What a batch deals with: messages of locked conversations, and those that end with it."""
+
+    messages: Sequence[Row[Any]]
+    following: Place | None  # None: this was the end
+    ended: list[uuid.UUID] = field(default_factory=list)
+
+
+class Anonymisation:
+    """A job that anonymises, in our hands."""
+
+    turn = TURN
+
+    def __init__(self, hold: Hold) -> None:
+        self._hold = hold
+        self._pace = Pace(MOST, MOST)
+
+    def step(self) -> Step:
+        return self._hold.batch(self, self._batch)
+
+    def judge(self, seconds: float | None) -> float:
+        if seconds is None:
+            self._pace.shrink()
+            return 0.0
+        return self._pace.judge(seconds)
+
+    def end(self, session: Session, job: Job, state: JobState, error_class: str | None = None) -> None:
+        end_anonymise_job(session, job, state, error_class)
+
+    def close(self) -> None:
+        """Nothing is open between batches."""
+
+    def _batch(self, session: Session, job: Job) -> Step:
+        buckets = Buckets(session, job.account_id, rates_of(session, job, BUCKET))
+        grant = buckets.grant(min(MOST, self._pace.size))
+        if not grant.count:
+            return Step(wait=grant.wait, worked=False)
+        keep_holds(session)
+        selection, place = Selection.of(job.params), Place.read(job.cursor)
+        if selection.what is What.CONVERSATIONS:
+            piece = _of_conversations(session, job, selection, place, grant.count)
+        else:
+            piece = self._of_messages(session, job, selection, place, grant.count)
+        buckets.take(_deal(session, job, selection.what, piece))
+        if piece.following is None:
+            end_anonymise_job(session, job)
+            return Step("completed")
+        job.cursor = str(piece.following)
+        return Step()
+
+    def _of_messages(
+        self, session: Session, job: Job, selection: Selection, place: Place, most: int
+    ) -> _Piece:
+        """The next messages of a selection, asked for behind the locks of their conversations."""
+        found = Walk(session, job.account_id, selection, place, self._pace).find(most)
+        chosen = found.chosen
+        if chosen is None:
+            return _Piece((), found.place)
+        places = [uuid.UUID(one) for one in chosen.conversations.strip("{}").split(",") if one]
+        ours = as_array(lock_selected(session, selection, job.account_id, places))
+        query = (
+            f"SELECT {SHOWN} FROM messages m, {chosen.among} WHERE m.account_id = :account"  # noqa: S608 (constants)
+            f" AND m.conversation_id = ANY(CAST(:ours AS uuid[])) AND {chosen.where}"
+        )
+        values = {**chosen.values, "account": job.account_id, "places": ours, "ours": ours}
+        return _Piece(session.execute(text(query), values).all(), found.place)
+
+
+def _of_conversations(session: Session, job: Job, selection: Selection, place: Place, most: int) -> _Piece:
+    """The next messages of the next conversations; the last may be gone on with by the next batch."""
+    begin = place.at if place.seq else uuid.UUID(int=place.at.int + 1)
+    page = conversations_from(session, selection, job.account_id, begin, most)
+    if not page:
+        return _Piece((), None)
+    among, places = [], 0
+    for row in page:
+        among.append(row.id)
+        places += row.next_seq
+        if places > most:
+            break
+    ours = lock_selected(session, selection, job.account_id, among)
+    values = {"in": ours, "at": place.at, "seq": place.seq, "most": most}
+    messages = session.execute(NEXT, values).all()
+    if len(messages) < most:
+        return _Piece(messages, replace(place, at=among[-1], seq=0), ours)
+    last = messages[-1]
+    following = replace(place, at=last.conversation_id, seq=last.seq)
+    return _Piece(messages, following, [one for one in ours if one < last.conversation_id])
+
+
+def _deal(session: Session, job: Job, what: What, piece: _Piece) -> int:
+    """Writes what a piece comes to, and counts it; answers how many messages."""
+    places = sorted({*(one.conversation_id for one in piece.messages), *piece.ended})
+    if not places:
+        return 0
+    anonymisers = anonymisers_of(session, places)
+    made: list[Rewritten] = []
+    for message in piece.messages:
+        try:
+            made.append(rewritten(message, anonymisers[message.conversation_id]))
+        except Exception as error:  # noqa: BLE001 (one that breaks must not keep the others; no traceback: it holds text)
+            log.error("message_not_anonymised", message=str(message.id), error=type(error).__name__)
+            _report(session, job, message.seq)
+    files = rewrite_messages(session, made)
+    bad = close_conversations(session, piece.ended, anonymisers)
+    files += bad.files
+    if what is What.CONVERSATIONS:
+        job.done += len(piece.ended) - len(bad.failed)
+        job.failed += len(bad.failed)
+    else:
+        job.done += len(made)
+        job.failed += len(piece.messages) - len(made)
+    job.total = max(job.total or 0, job.done + job.failed)
+    messages, attachments = job.counts.get("messages", 0), job.counts.get("attachments", 0)
+    job.counts = {**job.counts, "messages": messages + len(made), "attachments": attachments + files}
+    return len(made)
+
+
+def _report(session: Session, job: Job, place: int) -> None:
+    """A row of the job's report: the message's place in its conversation."""
+    number = job.counts.get("errors", 0) + 1
+    job.counts = {**job.counts, "errors": number}
+    if number <= MOST_ERRORS:
+        error = JobError(
+            job_id=job.id, account_id=job.account_id, number=number, row=place, code="not_anonymised"
+        )
+        session.add(error)
