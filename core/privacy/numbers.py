@@ -13,7 +13,7 @@ from core.privacy import cards, phones
 from core.privacy.context import Cue, after, topics
 from core.privacy.fold import BLANK, TAKEN
 from core.privacy.found import Found
-from core.privacy.national import by_digits, far_nhs
+from core.privacy.national import TEN, by_digits, nhs
 
 _RUN = re.compile(
     # What it begins with stands first, before what may not stand before it: so it is searched for quickly.
@@ -36,6 +36,12 @@ _SHORT = re.compile(
     re.IGNORECASE,
 )
 _COLON = re.compile(": ?[0-9]{2}")
+# A number sign makes an order of a number, unless it stands behind the name of another.
+_HASHED = re.compile(
+    r"(?<![^\W_])(?:nhs|ssn|itin|phone|tel|cell|mobile|fax|acct|account|card|aadhaar|bsn|cpf|pesel)"
+    r"(?: ?(?:no\.?|number|num|id))? ?#(?P<run>[0-9](?:(?!\.+ )[ .\-/()]{0,3}[0-9])*)",
+    re.IGNORECASE,
+)
 _US_SHAPE = re.compile(r"(?:\+?(?:001|1)[-. ]?)?(?:\([0-9]{3}\) ?|[0-9]{3}[-. ])[0-9]{3}[-. ][0-9]{4}")
 _PAIRS = re.compile(r"[0-9]{1,2}(?:[ .\-/][0-9]{1,2})+")
 _DOTTED = re.compile(r"[2-9][0-9]{2,3}\.[0-9]{4}")
@@ -75,6 +81,9 @@ def find(text: str, out: list[Found], regions: Regions) -> None:
             continue
         for piece in _without_dates(text, begin, end):
             _Run(text, out, regions).read(*piece)
+    if "#" in text:
+        for hashed in _HASHED.finditer(text):
+            _Run(text, out, regions).read(*hashed.span("run"))
     if _COLON.search(text):
         places = [short.span("number") for short in _SHORT.finditer(text)]
         out += [(0.5, begin, end, "PHONE_NUMBER") for begin, end in places if not _masked(text, begin)]
@@ -175,7 +184,9 @@ class _Run:
         behind = after(text, end)
         if "+" not in written[:2]:
             cues = self.beside
-            held = by_digits(digits, written, cues, behind) or far_nhs(text, begin, end, digits, cues)
+            held = by_digits(digits, written, cues, behind)
+            if len(digits) == TEN:
+                held = nhs(held, text, begin, end, cues)
             if (
                 held is None
                 and last - first <= _MOST_CARD_GROUPS
