@@ -41,7 +41,7 @@ _BORN = re.compile(
 _AFTER = re.compile(
     rf"(?<![\w•./-])(?P<date>{_DATE})(?![\w•])"
     rf"(?:{FILLERS}(?:richtige |bon |bonne |fecha de |date de |data de )?{_CUE}"
-    rf"|[^0-9.!?;\n\x00\x01•]{{1,25}} {_SURELY})(?!\w)(?!{FILLERS}{_DATE})",
+    rf"|[^0-9.!?;\n\x00\x01•]{{1,25}} {_SURELY})(?!\w)(?!{FILLERS}(?:{_DATE}|[\x00\x01•]))",
     re.IGNORECASE,
 )
 

@@ -23,13 +23,11 @@ CALLED_FAR = (
     rf"|chave (?:do |da )?(?:{NETWORK}|rede)"
 )
 SHORT = r"pw|mdp|passw?|clave|token|secret|pin"
-_CUE = re.compile(
-    rf"(?:{CALLED_FAR}|(?:(?<![^\W_])|(?<=zugriffs)|(?<=zugangs))(?:{SHORT}))(?![^\W_])", re.IGNORECASE
-)
+_CUE = re.compile(rf"(?:{CALLED_FAR}|(?:(?<![^\W_])|(?<=zugriffs)|(?<=zugangs))(?:{SHORT}))(?![^\W_])")
 # These have other meanings, and need a sign or a verb, or to begin what is said.
 _LOOSE = frozenset(("pass", "passw", "pin"))
 _BEGINS = re.compile(
-    r"(?:\A|[\n,;/|]|(?<![^\W_])(?:old|new|temp|temporary|login|root|admin|altes|neues))[ ]?\Z", re.IGNORECASE
+    r"(?:\A|[\n,;/|]|(?<![^\W_])(?:old|new|temp|temporary|login|root|admin|altes|neues))[ ]?\Z"
 )
 _MOST_BEHIND = 100
 _MOST_BEFORE = 90
@@ -60,7 +58,7 @@ _TYPED = words("""
     escribo escribí pongo puse tecleo meto introduzco probé uso
     digito digitei coloco coloquei boto escrevo tentei insiro
 """)
-_TRIED = re.compile(rf"(?<!\w)(?:{'|'.join(sorted(_TYPED))}) (?P<value>\S{{6,200}})", re.IGNORECASE)
+_TRIED = re.compile(rf"(?<!\w)(?:{'|'.join(sorted(_TYPED))}) (?P<value>\S{{6,200}})")
 _IT_IS = words("it s is it's that's its c est es é das ist the la el a o die")
 _SAID_SO = words("""
     is was as that's thats ist war als das est était c'est comme es era como ese esa é esse essa
@@ -98,6 +96,8 @@ _ORDINARY = re.compile(
     r"v?\d+(?:[.,:/-]\d+)*[^\W\d]{0,8}|\d+[-x][^\W\d]+|\d+h\d*|\d{1,2}[a-z]{3,9}\d{4}", re.IGNORECASE
 )
 _MODEL = re.compile(r"[A-Z]{1,6}-?\d{1,6}(?:\.\d+)?[A-Z]?")
+# Of a passport, in German.
+_NUMBERED = re.compile(r"[A-Za-z]{0,2}[0-9]{7,9}")
 _PRODUCT = re.compile(
     r"(?:windows|win|office|outlook|iphone|ipad|ios|ipados|android|macos|galaxy|pixel|chrome|firefox|safari|gmail"
     r"|hotmail|post|word|excel|python|java|php|http|ipv|usb|sha|md|utf|base|oauth|web|fortnite|playstation|xbox"
@@ -107,26 +107,40 @@ _PRODUCT = re.compile(
 _ADDRESS = re.compile(r"://|@[\w-]+\.\w|\A[\w-]+(?:\.[a-z]{2,5})+(?:/|\Z)")
 _CODE = re.compile(r"[A-Za-z_]+(?:\.[A-Za-z_]+)*\(")
 
+# All in digits, which only a password's own name makes one.
+_IN_DIGITS = re.compile(
+    r"(?<![^\W_])(?:passwor[dt]|kennwort|pwd?|mot de passe|mdp|contraseña|senha|palavra-passe)"
+    r"(?: (?:of|for|de|del|da|do|du|des|für)(?: the| la| le| el| l')? ?[^\W\d]{2,20})?"
+    r"(?: (?:is|ist|lautet|was|war|est|es|é)(?: now| jetzt)?:? (?P<value>[0-9]{4,20})"
+    r"| (?P<beside>[0-9]{6,20}))"
+    r"(?![\w•]|[.,:/-][0-9]| (?:char|zeich|digit|stell|caract|letter|day|tage|jour|d[ií]a|minut))"
+)
+
 
 def find(text: str, out: list[Found]) -> None:
     """What is called a password from afar; each cue looks a bounded way, and not past the next one."""
-    cues = list(_CUE.finditer(text))
+    low = text.lower()
+    cues = list(_CUE.finditer(low))
     done = 0
     for number, cue in enumerate(cues, 1):
         past = cues[number].start() if number < len(cues) else len(text)
-        loose = cue.group().lower() in _LOOSE and (
-            cue.group().lower() == "pin" or not _BEGINS.search(text, max(0, cue.start() - 12), cue.start())
+        called = cue.group()
+        loose = called in _LOOSE and (
+            called == "pin" or not _BEGINS.search(low, max(0, cue.start() - 12), cue.start())
         )
+        ahead = None if loose else _before(text, done, cue.start()) or _tried(text, low, done, cue.start())
+        if ahead:
+            out.append((0.65, *ahead, "SECRET"))
         place = _behind(text, cue.end(), past, loose=loose)
-        if place is None and not loose:
-            place = _before(text, done, cue.start())
-        if place:
+        if place and not (called == "pass" and _NUMBERED.fullmatch(text, *place)):
             out.append((0.65, *place, "SECRET"))
             changed = _CHANGED.match(text, place[1])
             value = _value(text, changed.end()) if changed else ""
             if changed and value:
                 out.append((0.65, changed.end(), changed.end() + len(value), "SECRET"))
         done = cue.end()
+    if cues:
+        out += [(0.65, *held.span(held.lastgroup or "value"), "SECRET") for held in _IN_DIGITS.finditer(low)]
 
 
 def _behind(text: str, begin: int, past: int, *, loose: bool) -> tuple[int, int] | None:
@@ -155,7 +169,7 @@ def _behind(text: str, begin: int, past: int, *, loose: bool) -> tuple[int, int]
             first += text.startswith("*", first)
             return first, first + len(value)
         passed += bool(value)
-        if first >= past or passed > _MOST_PASSED:
+        if token.end() > past or passed > _MOST_PASSED:
             return None
         more = _SOLE.findall(token.group().lower())
         if more:
@@ -225,20 +239,22 @@ def _before(text: str, least: int, end: int) -> tuple[int, int] | None:
                 return None
             spoken = spoken or word in _SAID_SO
             continue
-        if not spoken or (first == least and least and not text[least - 1].isspace()):
-            break
-        bare = value.rstrip(_TRIM)
-        if value != bare and value[-1] not in ",*:":
-            return None
-        if _strong(bare):
-            return (first, first + len(bare)) if not _MODEL.fullmatch(bare) else None
-        break
-    return _tried(text, least, end)
+        whole = not (first == least and least and not text[least - 1].isspace())
+        return _ahead(value, first) if spoken and whole else None
+    return None
 
 
-def _tried(text: str, least: int, end: int) -> tuple[int, int] | None:
+def _ahead(value: str, first: int) -> tuple[int, int] | None:
+    """Where this word is a password, as far as the word itself tells."""
+    bare = value.rstrip(_TRIM)
+    if (value != bare and value[-1] not in ",*:") or not _strong(bare) or _MODEL.fullmatch(bare):
+        return None
+    return first, first + len(bare)
+
+
+def _tried(text: str, low: str, least: int, end: int) -> tuple[int, int] | None:
     """`I tried … but it says the password is wrong`: within the sentence."""
-    for held in _TRIED.finditer(text, least, end):
+    for held in _TRIED.finditer(low, max(least, end - _MOST_BEFORE), end):
         first = held.start("value")
         value = _value(text, first)
         between = text[first + len(value) : end]

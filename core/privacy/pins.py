@@ -14,6 +14,7 @@ _DOORS = (
     r"|porta|portão|cofre|garagem|cadeado|prédio"
 )
 # What the gate knows them by.
+PINS = "pin|geheimzahl|passcode|zugangscode"
 CODES = r"digicode|code|c[óo]digo|combination"
 LOGINS = (
     r"(?:logins?|log-in|credentials|creds|zugangsdaten|anmeldedaten|identifiants?|credenciales|credenciais"
@@ -42,15 +43,6 @@ _BESIDE = re.compile(
     r"(?P<value>[0-9]{4,6})(?:[#*]|(?![\w•]|[ .,:/-]?[0-9]))",
     re.IGNORECASE,
 )
-# All in digits, which only a password's own name makes one.
-_IN_DIGITS = re.compile(
-    r"(?<![^\W_])(?:passwor[dt]|kennwort|pwd?|mot de passe|mdp|contraseña|senha|palavra-passe)"
-    r"(?: (?:of|for|de|del|da|do|du|des|für)(?: the| la| le| el| l')? ?[^\W\d]{2,20})?"
-    r"(?: (?:is|ist|lautet|was|war|est|es|é)(?: now| jetzt)?:? (?P<value>[0-9]{4,20})"
-    r"| (?P<beside>[0-9]{6,20}))"
-    r"(?![\w•]|[.,:/-][0-9]| (?:char|zeich|digit|stell|caract|letter|day|tage|jour|d[ií]a|minut))",
-    re.IGNORECASE,
-)
 _LOGIN = re.compile(
     rf"(?<![^\W_]){LOGINS} ?[:=] ?[^\s/:|,\x00\x01•]{{2,40}} ?[/:|] ?(?P<value>[^\s\"'`<>\x00\x01•]{{6,64}})",
     re.IGNORECASE,
@@ -64,7 +56,6 @@ def find(text: str, out: list[Found]) -> None:
     led = [pin.span("value") for pin in _PIN.finditer(text) if _LEADS.search(pin["between"])]
     out += [(0.6, begin, end, "SECRET") for begin, end in led]
     out += [(0.6, *pin.span("value"), "SECRET") for pin in _BESIDE.finditer(text)]
-    out += [(0.65, *held.span(held.lastgroup or "value"), "SECRET") for held in _IN_DIGITS.finditer(text)]
     for pattern in (_LOGIN, _OPTION):
         for held in pattern.finditer(text):
             value = held["value"].rstrip(_TRIM)

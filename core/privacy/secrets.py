@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from core.privacy import passwords, pins
+from core.privacy import passwords
 from core.privacy.found import Found
 from core.privacy.words import words
 
@@ -66,8 +66,8 @@ _MODEL = re.compile(r"[A-Z]{1,6}-?[0-9]{1,8}[A-Z]?")
 _PLAIN = re.compile(r"[^\W\d_]+[.,;!?)]*")
 
 
-def find(text: str, out: list[Found]) -> None:
-    """Every secret: without its cue word, with its quotes left standing."""
+def keys(text: str, out: list[Found]) -> None:
+    """Keys by their makers' prefixes, and private keys."""
     for held in _KEYS.finditer(text):
         key = held.group()
         if key[:3] == "sk-" and not _mixed(key[3:]):
@@ -75,6 +75,10 @@ def find(text: str, out: list[Found]) -> None:
         out.append((0.98, held.start(), held.end(), "SECRET"))
     if "-----" in text:
         _blocks(text, out)
+
+
+def called(text: str, out: list[Found]) -> None:
+    """What is called a password or a key: without its cue word, with its quotes left standing."""
     for held in _CALLED.finditer(text):
         value = held.group("value").rstrip(".,;!?)")
         if len(value) < 4 or not any(map(str.isalnum, value)):
@@ -84,7 +88,10 @@ def find(text: str, out: list[Found]) -> None:
         begin = held.start("value")
         out.append((0.75, begin, begin + len(value), "SECRET"))
     passwords.find(text, out)
-    pins.find(text, out)
+
+
+def logins(text: str, out: list[Found]) -> None:
+    """What a request or an address brings along to be let in."""
     out += [(0.85, *held.span("value"), "SECRET") for held in _BEARER.finditer(text) if _mixed(held["value"])]
     out += [(0.97, *held.span("value"), "SECRET") for held in _LOGIN.finditer(text)]
 
