@@ -18,6 +18,7 @@ from core.privacy.spans import Span
 _KEEP = Operator.KEEP
 _made = tuple.__new__  # twice as fast as a named tuple's own constructor
 
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One entity of a stored text, `[begin, end)` in it."""

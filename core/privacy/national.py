@@ -29,6 +29,8 @@ _LETTERED = re.compile(
 _NINO = re.compile(r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z][0-9]{6}[A-D]")
 _NEAR = 20
 TEN = 10
+_SPOKEN = 60
+_SENTENCE = re.compile(r"[.!?;][ \n]|(?<![:=])\r?\n")
 _NO_DIGIT = re.compile("[^0-9]+")
 _ORDERED = re.compile(
     r"(?<![^\W_])(?:order|bestell|invoice|rechnung|ticket|tracking|sendung|commande|facture|colis|pedido|factura"
@@ -124,6 +126,9 @@ def nhs(
     """
     if held is not None:
         return None if _ORDERED.search(text, max(0, begin - _NEAR), begin) else held
+    ended = list(_SENTENCE.finditer(text, max(0, begin - _SPOKEN), begin))
+    if ended:  # what the sentence before this one speaks of is no word for this number
+        cues = topics(text, begin, begin - ended[-1].end())
     nearest = next((cue for cue in cues if cue != Cue.NUMBER), 0)
     digits = _NO_DIGIT.sub("", text[begin:end])
     if nearest & _NO_NHS or digits[0] in "012" or not _check("gb.nhs")(digits):
