@@ -17,7 +17,9 @@ TALKS, EACH = 60, 100
 WORKER = ("worker", "--queues", "annotate", "--concurrency", "1")
 MARK = "survivor"
 # What a worker has claimed is another's once its five minutes are over; here they are over at once.
-ITS_LEASES_END = "UPDATE annotations SET run_at = now() WHERE state = 'running'"
+ITS_LEASES_END = (
+    "UPDATE annotations SET run_at = now(), lease_until = now(), hinted_at = NULL WHERE state = 'running'"
+)
 REDACTED = (
     "text ~ '^Write to <EMAIL_ADDRESS(_[0-9]+)?> or <CREDIT_CARD(_[0-9]+)?>$'"
     " AND pii_types = '{CREDIT_CARD,EMAIL_ADDRESS}'"
