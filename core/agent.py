@@ -41,8 +41,9 @@ from core.live import Words
 from core.outcomes import Answer, Failure, Postponed
 from core.policies import failed_assertion
 from core.prices import FREE
+from core.privacy.declared import declared
 from core.shield import Shield
-from core.telling import Telling
+from core.telling import RESTORES, Telling
 from core.turn_requests import Function, TurnRequest
 from models import MAX_TEXT_BYTES, ErrorClass, MessageType
 
@@ -185,10 +186,18 @@ def _note(desk: _Desk, talk: Talk, entries: Sequence[Entry], answer: Answer | No
     entries = desk.notes.keep(entries, answer)
     for entry in entries:
         said = {"type": entry.type.value, "text": entry.text, "meta": dict(entry.meta)}
+        said |= _restores(desk, entry.meta.get("activity", {}).get("function", {}), "arguments")
         desk.telling.tell("message", {key: value for key, value in said.items() if value})
     place = talk.history[-1].place if talk.history else 0
     seen = tuple(StoredMessage(e.type, e.text, e.meta, place + n) for n, e in enumerate(entries, 1))
     return replace(talk, history=talk.history + seen)
+
+
+def _restores(desk: _Desk, called: Any, arguments: str) -> dict[str, Any]:
+    """Tells the doors which arguments of a call leave with their values; they pass it on to nobody."""
+    function = desk.functions.get(called.get("name", "")) if called else None
+    paths = declared(function.parameters, called.get(arguments)) if function else []
+    return {RESTORES: paths} if paths else {}
 
 
 def _unanswered(history: Sequence[StoredMessage]) -> tuple[ToolCall, ...]:
@@ -235,7 +244,8 @@ def _heard(desk: _Desk, talk: Talk, channel: str, call: ToolCall) -> Any:
     live = desk.context.live
     place = live.last(talk.account_id, channel)
     asked = {"channel": channel, "function": {"name": call.name, "args": dict(call.arguments)}}
-    desk.telling.tell("waitForChannelMessageBegin", asked)
+    restores = _restores(desk, asked["function"], "args")
+    desk.telling.tell("waitForChannelMessageBegin", {**asked, **restores})
     deadline = talk.deadline.while_wanted(desk.notes.wanted)
     words: list[Words] = []
     while not words:
@@ -247,7 +257,7 @@ def _heard(desk: _Desk, talk: Talk, channel: str, call: ToolCall) -> Any:
         place = heard[-1][0] if heard else place
         words = [word for word in heard if "epoch" not in word[1]]  # what turns tell is no answer
     message = words[0][1].get("data")
-    desk.telling.tell("waitForChannelMessageEnd", {**asked, "message": message})
+    desk.telling.tell("waitForChannelMessageEnd", {**asked, "message": message, **restores})
     return message
 
 

@@ -20,11 +20,13 @@ from sqlalchemy.orm import Session
 from core.audit import Action, note_audit
 from core.context import account_of
 from core.keys import AccountKey, KeyUnusable, account_key
+from core.privacy.declared import restored_at
 from core.privacy.operators import Taken, read_stored, stored
 from core.privacy.placeholders import TOKENS
 from core.privacy.restoring import Restorer, restore_altered
 from core.privacy.tokens import restore_spans
 from core.said import kind_of, tokens_at
+from core.telling import RESTORES
 from core.vault import open_value, values_in
 from models import Conversation, Message
 
@@ -57,9 +59,35 @@ class Sight:
             return [self.tree(inner) for inner in value]
         return value
 
+    def told(self, data: Mapping[str, Any], *, caller: bool) -> Any:
+        """An event as it leaves: wholly restored for the caller of the turn on its own stream. To others the
+        calls of functions go with values in those arguments alone that declare it.
+        """
+        paths = data.get(RESTORES, ())
+        said = {key: value for key, value in data.items() if key != RESTORES}
+        place = None if caller else _called(said)
+        if place is None:
+            return self.tree(said)
+        kept, inner = said, said
+        for key in place[:-1]:
+            inner[key] = inner = dict(inner[key])
+        inner[place[-1]] = restored_at(inner[place[-1]], paths, self.tree)
+        return kept
+
     def restorer(self) -> Restorer:
         """Restores the answer while it is told."""
         return Restorer(self.values)
+
+
+def _called(data: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Where an event has the arguments of a call, if it tells of one."""
+    if "channel" in data and isinstance(data.get("function"), Mapping):
+        return ("function", "args")
+    meta = data.get("meta")
+    activity = meta.get("activity") if isinstance(meta, Mapping) else None
+    function = activity.get("function") if isinstance(activity, Mapping) else None
+    held = isinstance(function, Mapping) and "arguments" in function
+    return ("meta", "activity", "function", "arguments") if held else None
 
 
 def sight_of(session: Session, run_id: uuid.UUID) -> Sight:

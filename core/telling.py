@@ -17,6 +17,8 @@ PACE = 0.02
 
 
 VAULT = "vault"
+# Beside a call: where its arguments may leave with their values. For doors alone, as the vault is.
+RESTORES = "restores"
 # The events that carry words of people and models.
 SPOKEN = frozenset({"message", "result", "waitForChannelMessageBegin", "waitForChannelMessageEnd"})
 
@@ -60,7 +62,13 @@ class ShieldedTelling:
             self._say(self._redactor.finish())
             self._redactor = None
         if kind in SPOKEN:
-            data = self._shield.tree(data, Direction.OUTBOUND, self._shield.tokens())
+            restores = {RESTORES: data[RESTORES]} if RESTORES in data else {}
+            data = self._shield.tree(
+                {key: value for key, value in data.items() if key != RESTORES},
+                Direction.OUTBOUND,
+                self._shield.tokens(),
+            )
+            data |= restores
         self._unlock()
         self._telling.tell(kind, data)
 

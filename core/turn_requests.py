@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from core.chat.provider import Tool
+from core.privacy.declared import unmarked
 
 # What is told of a turn while somebody waits for it: every event, or that it has ended.
 ALL = "all"
@@ -34,7 +35,7 @@ class Function:
     end: bool = False
 
     def tool(self) -> Tool:
-        return Tool(self.name, self.description, self.parameters)
+        return Tool(self.name, self.description, unmarked(self.parameters))
 
 
 @dataclass(frozen=True)

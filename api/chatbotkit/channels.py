@@ -160,9 +160,11 @@ class _Heard:
             return run, result and result.restored(session)
 
     def see(self, run: Run) -> None:
-        """Whoever knows the channel of a turn is taken for its caller."""
+        """Whoever knows the channel of a turn is told its answer as its caller is; of calls of functions only
+        what these declare.
+        """
         with self._context.transaction(self._account) as session:
-            self._told = Told(sight_of(session, run.id))
+            self._told = Told(sight_of(session, run.id), caller=False)
 
     async def past(self, history: int) -> list[dict[str, Any]]:
         """What was said so far, oldest first."""

@@ -111,7 +111,7 @@ class Asked:
         if self._restorer is not None:
             self._say(self._restorer.finish())
             self._restorer = None
-        self._put(kind, self.sight.tree(data))
+        self._put(kind, self.sight.told(data, caller=True))
 
     def token(self, text: str) -> None:
         if self._restorer is None:

@@ -336,14 +336,15 @@ PARTIAL = frozenset({"token", "reasoningToken", "completeBegin", "completeEnd", 
 
 
 class Told:
-    """The words of a turn as events, restored for whoever has the sight.
+    """The words of a turn as events, restored for whoever has the sight; `caller`: on its own stream.
 
     Nothing of a later attempt that an earlier one has said the like of, and nothing that a caller published
     on the channel of the turn.
     """
 
-    def __init__(self, sight: Sight) -> None:
+    def __init__(self, sight: Sight, *, caller: bool = True) -> None:
         self._sight = sight
+        self._caller = caller
         self._epochs: set[int] = set()
         self._restorer: Restorer | None = None
 
@@ -363,7 +364,7 @@ class Told:
             yield from _tokens(self._restorer.feed(data["token"]))
             return
         yield from self.rest()
-        yield kind, self._sight.tree(data)
+        yield kind, self._sight.told(data, caller=self._caller)
 
     def rest(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """What was held back of the answer, since a token might have begun there."""

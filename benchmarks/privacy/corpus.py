@@ -2,7 +2,8 @@
 
 Values come from Faker, from the numbering plans' own examples and from check digits computed here; the words
 are ours. Phrases come in two halves: who looks at the misses of one half can still be measured on the other.
-Beside them stand a third set, `UNSEEN`, and a fourth of two kinds only, `AGAIN`: their misses stay unseen.
+Beside them stand a third set, `UNSEEN`, a fourth of two kinds only, `AGAIN`, and a fifth of the six that
+stood lowest, `FIFTH`: their misses stay unseen.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from benchmarks.privacy import (
     own_values,
     unseen,
     unseen_again,
+    unseen_fifth,
     words,
 )
 from benchmarks.privacy.labelled import LANGUAGES, Dice, Gold, Labelled, T, Value, Who
@@ -24,6 +26,8 @@ from benchmarks.privacy.labelled import LANGUAGES, Dice, Gold, Labelled, T, Valu
 Maker = Callable[[Dice, str], Value]
 UNSEEN = 2
 AGAIN = 3
+FIFTH = 4
+UNTUNED = frozenset({UNSEEN, AGAIN, FIFTH})
 _AHEAD = ("{cue} {}", "{cue}: {}", "{cue} {}")
 
 # What is made, and how often beside the others.
@@ -72,6 +76,8 @@ def labelled_messages(count: int, seed: int, half: int | None = None) -> list[La
     """The same messages for the same seed. `half` keeps to one half of the phrases, or to a set apart."""
     if half == AGAIN:
         return unseen_again.messages(count, seed)
+    if half == FIFTH:
+        return unseen_fifth.messages(count, seed)
     dice = Dice(seed)
     kinds = list(MAKERS)
     weights = [weight for _, weight in MAKERS.values()]

@@ -12,6 +12,14 @@ _UNITS: Mapping[str, str] = {
     "capitals": "AB", "iban starts": "DE12 ", "base 58": "1A2b3C", "hexadecimal": "0x1f", "keys": "sk-ab ", "jwt": "eyJa.",
     "pem": "-----BEGIN ", "passwords": "password: ", "cues": "phone passport iban ", "dates": "01.02.1990 ", "addresses": "12 rue ",
     "spaces": " ", "line ends": "\r\n", "no-break spaces": "1\u00a0", "combining": "e\u0301", "emoji": "👨‍👩‍👧", "placeholders": "[email:", "tags": "<A",
+    "pw": "pw ", "pass": "pass ", "password is": "password is ", "pins": "pin ", "tokens": "token:", "joined pw": "pw-", "lines of pw": "pw\n",
+    "pw and words": "pw is ab1 ", "pw and values": "pw ab12cd34 ", "tried": "tried ab12cd3 pw ", "tried words": "tried abcdefg ",
+    "codes": "door code ", "codes for": "code for the door ", "codes and digits": "PIN 4 ", "logins": "login:a/", "users": "-u a:b ", "credentials": "://a:b",
+    "bearers": "Bearer ", "birthdays": "born ", "births": "née à ab le ", "births and digits": "geb. 1.", "dates and births": "1.1.1990 dob ",
+    "passports": "passport ", "passes": "Pass ", "passport digits": "passport 1234567 ", "licences": "license D", "licence links": "dl is is is ",
+    "nhs": "nhs ", "nhs digits": "nhs 943 476 ", "nhs tens": "943 476 5919 nhs ", "patients": "patient 943 476 5918 ", "hashed": "phone#1 ", "hashes": "nhs #9434765919 ",
+    "phones": "phone: 12 ", "calls": "call 5551234 ", "ssns": "ssn 536221234 ", "accounts": "account 12345678 ", "swifts": "swift ABCDEFGH ",
+    "wallets": "0xab ", "shouted": "PASSWORD IS ", "accents": "contraseña ", "fillers": "password is the my ", "far": "password aaa aaa aaa aaa ",
     "underscores": "_a", "percent": "%41", "names": "Maria ", "street words": "Calle Rua 1 ",
 }  # fmt: skip
 

@@ -20,21 +20,28 @@ _DATE = (
     r"(?:of |de |del |do )?(?:(?:19|20)[0-9]{2})"
     rf"|{_MONTH}\.? [0-3]?[0-9](?:st|nd|rd|th)?,? (?:19|20)[0-9]{{2}})"
 )
-# Words for nothing else, and those of a feast that comes every year.
+# Words for nothing else, and those of a feast that comes every year, or short ones that stand right beside.
 _SURELY = (
-    r"(?:date of birth|birth ?date|born|d\.?o\.?b\.?|geboren|geburtsdatum|geb\.?(?:-datum)?|née? le|naissance"
-    r"|nacimiento|nacid[oa]|nací|nasci(?:mento|d[oa])?|nasc\.?)"
+    r"(?:date of birth|birth ?date|born|d\.?o\.?b\.?|geboren|geburtsdat(?:um|\.)?|geb\.?[ -]?dat(?:um|\.)?"
+    r"|geb\.?|née?(?:\(e\)|[·/]e)?(?: (?:à|a|en|au|aux) [\w -]{2,20})? (?:le|en|un)|naissance|naiss\.?"
+    r"|nacimiento|nacid[oa](?:/a|\(a\))?|naci[óo]?|nací|nasceu|nasci(?:mento|d[oa](?:/a|\(a\))?)?|nasc\.?"
+    r"|(?:fecha|fec|f|dt|data)\.? ?(?:de )?na[cs]c?\.?|zur welt)"
 )
-_CUE = rf"(?:{_SURELY}|b(?:irth)? ?-?day|geburtstag|anniversaire|cumpleaños|aniversário)"
+_CUE = (
+    rf"(?:{_SURELY}|b(?:irth)? ?-?day|geburtstag|anniversaire|anniv\.?|cumple(?:años)?|aniversário|niver"
+    r"|née?(?:\(e\)|[·/]e)?|ddn|fdn|d\.? ?n\.?|f\.n\.)"
+)
+# How a date is to be written, said between.
+_FORMAT = r"(?: ?\([^()0-9\n\x00\x01•]{1,30}\))?"
 _BORN = re.compile(
-    rf"(?<!\w)(?:{_CUE}(?!\w){FILLERS}|{_SURELY}(?!\w)[^0-9.!?;\n\x00\x01•]{{0,30}}[^\w\x00\x01•]{{1,8}})"
+    rf"(?<!\w)(?:{_CUE}(?!\w){_FORMAT}{FILLERS}|{_SURELY}(?!\w)[^0-9.!?;\n\x00\x01•]{{0,30}}[^\w\x00\x01•]{{1,8}})"
     rf"(?P<date>{_DATE})(?![\w•])(?![-/][0-9])",
     re.IGNORECASE,
 )
 _AFTER = re.compile(
     rf"(?<![\w•./-])(?P<date>{_DATE})(?![\w•])"
     rf"(?:{FILLERS}(?:richtige |bon |bonne |fecha de |date de |data de )?{_CUE}"
-    rf"|[^0-9.!?;\n\x00\x01•]{{1,25}} {_SURELY})(?!\w)(?!{FILLERS}{_DATE})",
+    rf"|[^0-9.!?;\n\x00\x01•]{{1,25}} {_SURELY})(?!\w)(?!{FILLERS}(?:{_DATE}|[\x00\x01•]))",
     re.IGNORECASE,
 )
 

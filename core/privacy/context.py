@@ -27,11 +27,11 @@ FILLING = words("""
     anterior pediste a del en realidad número
     é seria deveria foi o os meu minha seu sua esse essa isso agora ainda na verdade atualmente novo
     nova antigo
-    você pediu em para do da no pour pela
+    você pediu em para do da no pour pela dia
 """)
 FILLERS = (
     rf"(?:[^\w\x00\x01•]{{0,4}}(?:{'|'.join(sorted(map(re.escape, FILLING), key=len, reverse=True))})\b)"
-    r"{0,6}[^\w\x00\x01•]{1,8}"
+    r"{0,6}[^\w\x00\x01•]{1,12}"
 )
 
 
@@ -100,10 +100,11 @@ _WORDS: Mapping[int, str] = {
         ssn ssns social socialsecurity sozialversicherung sozialversicherungsnummer securite""",
     Cue.ITIN: "itin taxpayer tin",
     Cue.PASSPORT: """
-        passport passports reisepass reisepassnummer pass passnummer passeport pasaporte passaporte""",
+        passport passports reisepass reisepassnummer reisepasses passnummer us-pass pass-nr passeport
+        pasaporte passaporte""",
     Cue.LICENSE: """
-        license licence licenses licences dl driver drivers dln driving führerschein führerscheinnummer
-        fahrerlaubnis permiso carteira
+        license licence licenses licences dl driver drivers dln driving führerschein führerscheins
+        führerscheinnummer carné fahrerlaubnis permiso carteira
         fuehrerschein permis licencia conducir habilitação cnh carnet motorista condução""",
     Cue.NHS: "nhs national-health-service healthservice nhsnumber nhsno",
     Cue.DE_TAX: """
@@ -133,7 +134,7 @@ _WORDS: Mapping[int, str] = {
         pin zip
         postcode postal population id's seed checksum imei doi patent chapter section paragraph
         kapitel abschnitt policy claim quote po purchase row
-        line-number
+        line-number plate plates kennzeichen plaque placa
         bestellung bestellnummer bestell rechnung rechnungsnummer auftrag auftragsnummer sendung
         sendungsnummer
         artikel artikelnummer kundennummer vorgang vorgangsnummer seriennummer betrag preis uhr plz
@@ -154,7 +155,10 @@ def _index() -> dict[str, int]:
 _INDEX = _index()
 _WORD = re.compile(r"[^\W\d_]+(?:[-'][^\W\d_]+)*")
 _HALF = re.compile(r"\A(?:[-']?[^\W\d_]+)+")
-_LINKS = FILLING | words("sind sont são als comme como that's it's c'est right correct richtige bon certo")
+_LINKS = FILLING | words("""
+    sind sont são als comme como that's it's c'est right correct richtige bon certo
+    eine ein einer un une uma um una valid gültige real echte
+""")
 _STOP = re.compile(r"[,;:.\n=\d•\x00\x01]")
 # A number, or what stands where personal data stood.
 _NUMBER = re.compile(r"[0-9](?:[ .\-/]?[0-9]){4,}|[\x00\x01•]+")

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from core.privacy import fold
 from core.privacy.passwords import CALLED_FAR, SHORT
-from core.privacy.secrets import CALLED, CALLED_SO
+from core.privacy.pins import CODES, LOGINS, PINS
+from core.privacy.secrets import CALLED
 from core.privacy.tops import BARE_TOPS
 from core.privacy.words import words
 
@@ -36,12 +37,15 @@ class Gate(IntEnum):
     LETTERED = 6
     IBAN = 7
     SECRET = 8
-    WALLET = 9
-    BIC = 10
-    BIRTH = 11
-    PAPER = 12
-    BANK = 13
-    ODD = 14  # characters that have to be folded first
+    CALLED = 9  # passwords
+    CODE = 10  # PINs and doors
+    LOGIN = 11
+    WALLET = 12
+    BIC = 13
+    BIRTH = 14
+    PAPER = 15
+    BANK = 16
+    ODD = 17  # characters that have to be folded first
 
 
 class Sign(NamedTuple):
@@ -65,13 +69,12 @@ _SECRET_WORDS = words("""
 """)
 _BIRTH_WORDS = words("""
     birth date-of-birth born dob d.o.b do.b d.ob bday geboren geburts geb. geb naissance né née nacimiento
-    nacid nací nasci nasc cumpleaños anniversaire aniversário
+    naci nací nasci nasc nasce nac cumple anniv aniversário niver naiss ddn fdn dn d.n f.n
 """)
 _PAPER_WORDS = words("""
     passport reisepass passnummer pass-n passn passeport pasaporte passaporte license licence driver
-    driving dl
-    d.l führerschein fuehrerschein fahrerlaubnis permis licencia carnet conducir condução motorista cnh
-    habilitação carteira
+    driving dl d.l führerschein fuehrerschein fs-n fsn fahrerlaubnis permis licencia carnet
+    conducir condução motorista cnh habilitação carteira carné
 """)
 _BANK_WORDS = words("""
     account acct bank checking chequing savings routing aba deposit konto kto compte banque bancaire cuenta
@@ -112,15 +115,23 @@ SIGNS: Sequence[Sign] = (
     Sign(
         words=_SECRET_WORDS,
         shape=r"a(?:sia|roa|ida|gpa)[a-z0-9]{9}|anpa[a-z0-9]{9}|sk-[a-z0-9]|sg\.[a-z0-9_-]{9}"
-        r"|(?:sk|ac)[0-9a-f]{16}|key-[0-9a-f]{9}|[0-9]{8}:aa|eyj[a-z0-9_-]{8}"
-        rf"|://[^{_SPACE}/:@]{{1,64}}:[^{_SPACE}/:@]{{3}}|(?:bearer|basic) [a-z0-9+/_.=~-]{{16}}"
-        rf"|(?:{CALLED})[\"']?(?: ?[:=]| ?->| (?:is|ist|lautet|est|es|é|war|was|are)[ :])|{CALLED_SO}"
+        r"|(?:sk|ac)[0-9a-f]{16}|key-[0-9a-f]{9}|[0-9]{8}:aa|eyj[a-z0-9_-]{8}",
+    ),
+    Sign(
+        shape=rf"(?:{CALLED})[\"']?(?: ?[:=]| ?->| (?:is|ist|lautet|est|es|é|war|was|are)[ :])"
         rf"|{CALLED_FAR}|(?:\A|[^a-z]|zugriffs|zugangs)(?:{SHORT})(?:[^a-z]|\z)",
+    ),
+    Sign(
+        shape=rf"(?:\A|[^a-z])(?:{PINS})(?:[^a-z]|\z)|(?:{CODES})(?:[^a-z]|\z)|{LOGINS} ?[:=]"
+        rf"|(?:-u|--user) [^{_SPACE}:]{{1,64}}:",
+    ),
+    Sign(
+        shape=rf"://[^{_SPACE}/:@]{{1,64}}:[^{_SPACE}/:@]{{3}}|(?:bearer|basic) [a-z0-9+/_.=~-]{{16}}",
     ),
     Sign(shape=r"[13lmtd][1-9a-z]{25}|(?:bc1|ltc1|addr1)[02-9a-z]{11}|0x[0-9a-f]{40}"),
     Sign(starts=_BIC_WORDS, shape=r"bic(?:code)?(?:[^a-z]|\z)"),
-    Sign(starts=_BIRTH_WORDS),
-    Sign(starts=_PAPER_WORDS),
+    Sign(starts=_BIRTH_WORDS, shape="zur welt"),
+    Sign(starts=_PAPER_WORDS, shape=r"(?:\A|[^a-z])pass(?:[^a-z]|\z)"),
     Sign(starts=_BANK_WORDS),
 )
 _START = "(?:\\A|[^a-zß-öø-ÿ])"

@@ -23,10 +23,28 @@ _NUMBERS = {"PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "US_BANK_NUMBER"} | {
     for name, kind in KINDS.items()
     if kind.group is Group.IDENTITY and name not in {"PERSON", "DATE_OF_BIRTH"}
 }
-_SEPARATORS = re.escape(f"{string.punctuation}{string.whitespace}\u00a0\u202f–—‑·")
-_OPEN = re.compile(rf"[^{_SEPARATORS}]")
-_OPEN_LETTER = re.compile(rf"[^{_SEPARATORS}\d]")
+_SEPARATORS = frozenset(f"{string.punctuation}{string.whitespace}\u00a0\u202f–—‑·")
 _DIGIT = re.compile(r"\d")
+
+
+class _Covering(dict[int, str]):
+    """What covers each character: nothing covers what separates, nor digits where they are shown.
+
+    A table for ASCII; of others it remembers nothing.
+    """
+
+    def __init__(self, *, digits: bool) -> None:
+        super().__init__()
+        self.digits = digits
+        self.update({code: self[code] for code in range(128)})
+
+    def __missing__(self, code: int) -> str:
+        letter = chr(code)
+        stays = letter in _SEPARATORS or not (self.digits or _DIGIT.match(letter) is None)
+        return letter if stays else COVER
+
+
+_ALL, _LETTERS = _Covering(digits=True), _Covering(digits=False)
 _LENGTH_TELLS = {"URL", "SECRET", "CRYPTO", "DENIED"}
 
 
@@ -36,9 +54,12 @@ def masked(kind: str, value: str) -> str:
         return _email(value)
     if kind in _LENGTH_TELLS:
         return _WHOLE
-    digits = len(_DIGIT.findall(value))
-    shown = SHOWN if kind in _NUMBERS and digits >= LEAST_DIGITS else 0
-    covered = _covered(value, digits - shown)
+    digits = [digit.start() for digit in _DIGIT.finditer(value)] if kind in _NUMBERS else ()
+    if len(digits) >= LEAST_DIGITS:
+        shown = digits[-SHOWN]
+        covered = value[:shown].translate(_ALL) + value[shown:].translate(_LETTERS)
+    else:
+        covered = value.translate(_ALL)
     return covered if COVER in covered else _WHOLE
 
 
@@ -48,12 +69,3 @@ def _email(value: str) -> str:
         return _WHOLE
     first = name[:1] if len(name) > 1 and name[:1].isalnum() else COVER
     return f"{first}{COVER * 2}@{domain}"
-
-
-def _covered(value: str, hidden: int) -> str:
-    """Everything covered but what separates, and the digits beyond these."""
-    if hidden >= len(_DIGIT.findall(value)):
-        return _OPEN.sub(COVER, value)
-    digits = _DIGIT.finditer(value)
-    shown = next((digit.start() for place, digit in enumerate(digits) if place == hidden), len(value))
-    return _OPEN.sub(COVER, value[:shown]) + _OPEN_LETTER.sub(COVER, value[shown:])

@@ -28,10 +28,20 @@ _LETTERED = re.compile(
 )
 _NINO = re.compile(r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z][0-9]{6}[A-D]")
 _NEAR = 20
-_TEN = 10
-_FAR = 120
-_FAR_NHS = re.compile(r"(?<![^\W_])nhs(?![^\W_])[^0-9\x00\x01•]*\Z", re.IGNORECASE)
-_FAR_NHS_BEHIND = re.compile(r"[^0-9\x00\x01•.!?\n]*(?<![^\W_])nhs(?![^\W_])", re.IGNORECASE)
+TEN = 10
+_SPOKEN = 60
+_SENTENCE = re.compile(r"[.!?;][ \n]|(?<![:=])\r?\n")
+_NO_DIGIT = re.compile("[^0-9]+")
+_ORDERED = re.compile(
+    r"(?<![^\W_])(?:order|bestell|invoice|rechnung|ticket|tracking|sendung|commande|facture|colis|pedido|factura"
+    r"|encomenda|fatura)[a-z]*\W{0,3}(?:n[ro]?[.º°]?|number)?\W{0,3}\Z",
+    re.IGNORECASE,
+)
+_FAR = 240
+_NHS = re.compile(r"(?<![^\W_])nhs(?![^\W_])|health[ -]service|health number", re.IGNORECASE)
+_PATIENT = re.compile(r"(?<![^\W_])pa[tc]ient|(?<![^\W_])paciente", re.IGNORECASE)
+_NHS_SHAPE = re.compile(r"[0-9]{3} [0-9]{3} [0-9]{4}")
+_NO_NHS = Cue.PHONE | Cue.OTHER
 _NO_NINO = frozenset({"BG", "GB", "KN", "NK", "NT", "TN", "ZZ"})
 _KINDS = {
     "nif": "ES_NIF", "nie": "ES_NIE", "nino": "UK_NINO", "cf": "IT_FISCAL_CODE",
@@ -106,13 +116,28 @@ def _ten(digits: str, _written: str, spoken: int) -> tuple[str, float] | None:
     return ("UK_NHS", 0.85) if spoken & Cue.NHS and _check("gb.nhs")(digits) else None
 
 
-def far_nhs(text: str, begin: int, end: int, digits: str, cues: list[int]) -> tuple[str, float] | None:
-    """An NHS number with other words between: nobody says `NHS` by chance."""
-    if len(digits) != _TEN or (cues and cues[0] == Cue.PHONE):
+def nhs(
+    held: tuple[str, float] | None, text: str, begin: int, end: int, cues: list[int]
+) -> tuple[str, float] | None:
+    """What ten digits are: those of an order are no NHS number, and those of one may stand far from its name.
+
+    Nobody says `NHS` by chance, and a patient's number is written as one is. A word nearer to the number that
+    says it is another's goes first.
+    """
+    if held is not None:
+        return None if _ORDERED.search(text, max(0, begin - _NEAR), begin) else held
+    ended = list(_SENTENCE.finditer(text, max(0, begin - _SPOKEN), begin))
+    if ended:  # what the sentence before this one speaks of is no word for this number
+        cues = topics(text, begin, begin - ended[-1].end())
+    nearest = next((cue for cue in cues if cue != Cue.NUMBER), 0)
+    digits = _NO_DIGIT.sub("", text[begin:end])
+    if nearest & _NO_NHS or digits[0] in "012" or not _check("gb.nhs")(digits):
         return None
-    before, behind = text[max(0, begin - _FAR) : begin], text[end : end + _FAR]
-    told = _FAR_NHS.search(before) or _FAR_NHS_BEHIND.match(behind)
-    return ("UK_NHS", 0.8) if told and _check("gb.nhs")(digits) else None
+    around = text[max(0, begin - _FAR) : end + _FAR]
+    if _NHS.search(around):
+        return ("UK_NHS", 0.8)
+    shaped = not nearest and _NHS_SHAPE.fullmatch(text[begin:end])
+    return ("UK_NHS", 0.65) if shaped and _PATIENT.search(around) else None
 
 
 def _eleven(digits: str, written: str, spoken: int) -> tuple[str, float] | None:

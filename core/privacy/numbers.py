@@ -13,7 +13,7 @@ from core.privacy import cards, phones
 from core.privacy.context import Cue, after, topics
 from core.privacy.fold import BLANK, TAKEN
 from core.privacy.found import Found
-from core.privacy.national import by_digits, far_nhs
+from core.privacy.national import TEN, by_digits, nhs
 
 _RUN = re.compile(
     # What it begins with stands first, before what may not stand before it: so it is searched for quickly.
@@ -30,12 +30,19 @@ _DATE = re.compile(
 _THOUSANDS = re.compile(r"[0-9]{1,3}[. ][0-9]{3}(?:[. ][0-9]{3})*")
 # Six digits are a number where a colon says so: those of small countries.
 _SHORT = re.compile(
-    r"(?<![^\W_])(?:phone|tel|telephone|fax|telefon|téléphone|teléfono|telefone)(?: number| no)?\.?: ?"
-    r"(?P<number>[0-9]{3}[ .-]?[0-9]{3}|[0-9]{2}[ .-]?[0-9]{4}|[0-9]{2}[ .-][0-9]{2}[ .-][0-9]{2})"
-    r"(?![\w•]|[ .,:/-]?[0-9])",
+    r": ?(?P<number>[0-9]{3}[ .-]?[0-9]{3}|[0-9]{2}[ .-]?[0-9]{4}|[0-9]{2}[ .-][0-9]{2}[ .-][0-9]{2})"
+    r"(?![\w•]|[ .,:/-]?[0-9])"
+)
+_SHORT_OF = re.compile(
+    r"(?<![^\W_])(?:phone|tel|telephone|fax|telefon|téléphone|teléfono|telefone)(?: number| no)?\.?\Z",
     re.IGNORECASE,
 )
-_COLON = re.compile(": ?[0-9]{2}")
+# A number sign makes an order of a number, unless it stands behind the name of another.
+_HASHED = re.compile(
+    r"(?<![^\W_])(?:nhs|ssn|itin|phone|tel|cell|mobile|fax|acct|account|card|aadhaar|bsn|cpf|pesel)"
+    r"(?: ?(?:no\.?|number|num|id))? ?#(?P<run>[0-9](?:(?!\.+ )[ .\-/()]{0,3}[0-9])*)",
+    re.IGNORECASE,
+)
 _US_SHAPE = re.compile(r"(?:\+?(?:001|1)[-. ]?)?(?:\([0-9]{3}\) ?|[0-9]{3}[-. ])[0-9]{3}[-. ][0-9]{4}")
 _PAIRS = re.compile(r"[0-9]{1,2}(?:[ .\-/][0-9]{1,2})+")
 _DOTTED = re.compile(r"[2-9][0-9]{2,3}\.[0-9]{4}")
@@ -46,6 +53,7 @@ _PAIRED = re.compile(r"[1-9][0-9] 9?[0-9]{4}-[0-9]{4}|[6-9][0-9]{4}[ -][0-9]{5}"
 # Bounds of machine words, and counting.
 _NO_PHONES = frozenset({"2147483647", "2147483648", "4294967295", "4294967296", "0123456789"})
 _COVERED = re.compile(r"•[ .\-()/+]*[0-9]{0,3}[ .\-()/+]*\Z")
+_FOURS = re.compile(r"[0-9]{4}(?:[ -][0-9]{4}){2,}")
 _YEARS = re.compile(r"(?:19|20)[0-9]{2}(?:[ -]{1,3}(?:19|20)[0-9]{2})+")
 _GLUED = re.compile(r"[\w•]|[-/_.:,][0-9A-Za-z_]|%")
 _FOUND = frozenset((BLANK, TAKEN))
@@ -75,9 +83,15 @@ def find(text: str, out: list[Found], regions: Regions) -> None:
             continue
         for piece in _without_dates(text, begin, end):
             _Run(text, out, regions).read(*piece)
-    if _COLON.search(text):
-        places = [short.span("number") for short in _SHORT.finditer(text)]
-        out += [(0.5, begin, end, "PHONE_NUMBER") for begin, end in places if not _masked(text, begin)]
+    if "#" in text:
+        for hashed in _HASHED.finditer(text):
+            _Run(text, out, regions).read(*hashed.span("run"))
+    if ":" in text:
+        for short in _SHORT.finditer(text):
+            begin, end = short.span("number")
+            said = _SHORT_OF.search(text, max(0, short.start() - _NEAR), short.start())
+            if said and not _masked(text, begin):
+                out.append((0.5, begin, end, "PHONE_NUMBER"))
 
 
 def _masked(text: str, begin: int) -> bool:
@@ -87,7 +101,7 @@ def _masked(text: str, begin: int) -> bool:
 
 
 def _without_dates(text: str, begin: int, end: int) -> list[tuple[int, int]]:
-    if end - begin < _SHORTEST_DATE:
+    if end - begin < _SHORTEST_DATE or _DATE.search(text, begin, end) is None:
         return [(begin, end)]
     pieces: list[tuple[int, int]] = []
     for date in _DATE.finditer(text, begin, end):
@@ -101,6 +115,8 @@ def _without_dates(text: str, begin: int, end: int) -> list[tuple[int, int]]:
 
 class _Run:
     """One run: reads windows of its groups; what it finds goes to `out`."""
+
+    __slots__ = ("beside", "beside_of", "cut", "groups", "loose", "out", "regions", "text")
 
     def __init__(self, text: str, out: list[Found], regions: Regions) -> None:
         self.text = text
@@ -116,7 +132,7 @@ class _Run:
         """The whole first, then what lies between two spaces, longest first."""
         text = self.text
         groups = self.groups = [found.span() for found in _DIGITS.finditer(text, begin, end)]
-        if text[end - 1 : end].isdigit() and _GLUED.match(text, end) and not _EXTENSION.match(text, end):
+        if text[end - 1].isdigit() and _GLUED.match(text, end) and not _EXTENSION.match(text, end):
             glued = groups.pop()
             # What goes on into the glued group is no number of its own.
             self.cut = bool(groups) and text[groups[-1][1] : glued[0]].strip("(+)") != " "
@@ -166,16 +182,21 @@ class _Run:
     def _window(self, begin: int, first: int, last: int) -> bool:
         text, groups = self.text, self.groups
         end = groups[last - 1][1]
-        digits = "".join([text[a:b] for a, b in groups[first:last]])
+        digits = text[begin:end]
+        if not digits.isdigit():
+            digits = "".join([text[a:b] for a, b in groups[first:last]])
         if text[begin] == "(" and ")" not in text[begin:end]:
             begin += 1
         written = text[begin:end]
-        self._look_beside(begin)
+        if begin != self.beside_of:
+            self._look_beside(begin)
         held = None
         behind = after(text, end)
         if "+" not in written[:2]:
             cues = self.beside
-            held = by_digits(digits, written, cues, behind) or far_nhs(text, begin, end, digits, cues)
+            held = by_digits(digits, written, cues, behind)
+            if len(digits) == TEN:
+                held = nhs(held, text, begin, end, cues)
             if (
                 held is None
                 and last - first <= _MOST_CARD_GROUPS
@@ -263,7 +284,7 @@ def _untold(digits: str, written: str, regions: Regions) -> float:  # noqa: PLR0
         return 0.45
     if digits[:2] == "00":
         return 0.7 if phones.international(digits[2:]) > phones.PLAUSIBLE else 0.0
-    if _measure(written) or _YEARS.fullmatch(written):
+    if len(digits) > phones.LONGEST or _of_others(digits, written):
         return 0.0
     if regions.own and phones.national(digits, regions.own):
         return 0.6
@@ -276,6 +297,12 @@ def _untold(digits: str, written: str, regions: Regions) -> float:  # noqa: PLR0
             return 0.5 if 10 <= len(digits) <= 12 and phones.national(digits, regions.all) else 0.0
         return 0.45 if len(digits) == 10 and phones.north_american(digits) else 0.0
     return 0.5 if len(digits) <= 12 and _dialled(written) and phones.national(digits, regions.all) else 0.0
+
+
+def _of_others(digits: str, written: str) -> bool:
+    """A place, a price, years, or groups of four as cards have them."""
+    fours = digits[0] != "0" and _FOURS.fullmatch(written)
+    return bool(fours) or _measure(written) or _YEARS.fullmatch(written) is not None
 
 
 def _counted(written: str) -> bool:

@@ -19,11 +19,19 @@ _PASSPORT = re.compile(
     + r"(?P<id>[A-Z]{0,3}[0-9][0-9A-Z]{5,9})(?![\w•])",
     re.IGNORECASE,
 )
+# A German one is a `Pass`; in English that is a ticket, or what somebody does.
+_PASS = re.compile(
+    r"(?<![\w•])(?<!boarding )(?<!ski )(?<!bus )(?<!day )(?<!rail )(?<!season )(?:US-|EU-)?"
+    r"(?:(?-i:Pass|PASS)(?:-?(?:nr|no)\.?)?(?= ?[:.#]| nr| no|,? ?\(?[A-Z]{0,2}[0-9])"
+    r"|(?:mein|der|vom|im|dem|den|neue[rnm]?|alte[rnm]?|gültige[rnm]?|us)[ -]pass)(?![^\W_])"
+    r"(?P<between>[^0-9.!?;\n\x00\x01•]{0,30}?(?:n[ro]\.)?[^0-9.!?;\n\x00\x01•\w]{1,4})"
+    r"(?P<id>[A-Z]{0,2}[0-9]{7,9})(?![\w•]|[.,:/-][0-9])",
+    re.IGNORECASE,
+)
 _LICENSE = re.compile(
     r"(?<![\w•])(?:driv(?:er(?:'?s|s')?|ing)[ -]licen[cs]e|licen[cs]e|dl|d\.l\.|dln|führerschein(?:nummer)?"
-    r"|permis de conduire|licencia de conducir|carnet de conducir|carta de condução|cnh|habilitação)"
-    + _LINK
-    + r"(?P<id>[A-Z]{5} [0-9]{6} [A-Z0-9]{5}(?: [0-9]{2})?"
+    r"|fs-?nr\.?|permis de conduire|licencia de conducir|carnet de conducir"
+    r"|carta de condução|cnh|habilitação)" + _LINK + r"(?P<id>[A-Z]{5} [0-9]{6} [A-Z0-9]{5}(?: [0-9]{2})?"
     r"|[A-Z]{0,2}[0-9]{2,5}(?:[ -][0-9]{1,5}){2,4}"
     r"|[A-Z]{0,7}[0-9][0-9A-Z*]{3,16}(?:-[0-9A-Z*]{2,8}){0,3}"
     r"|[A-Z]{1,7}[0-9A-Z*]{3,12})(?![\w•]|[/.:-][0-9])",
@@ -36,6 +44,9 @@ _LICENSE_FORM = re.compile(
     r"|[0-9]{3} [0-9]{3} [0-9]{3})(?![\w•]|[.,:/-][0-9])",
     re.IGNORECASE,
 )
+# As the documents themselves have it, and not as a count is written.
+_SURE_FORM = re.compile(r"[A-Z][0-9]{7,8}|[0-9]{9}", re.IGNORECASE)
+_REST = re.compile(r"[^0-9.!?;\n\x00\x01•]{1,50}")
 
 
 def find(text: str, out: list[Found]) -> None:
@@ -44,6 +55,7 @@ def find(text: str, out: list[Found]) -> None:
         begin, end = held.span("id")
         if sum(letter.isdigit() for letter in held["id"]) >= 4:
             out.append((0.7, begin, end, "US_PASSPORT"))
+    out += [(0.7, *held.span("id"), "US_PASSPORT") for held in _PASS.finditer(text) if not _claimed(held)]
     for held in _LICENSE.finditer(text):
         number = held.group("id")
         begin, end = held.span("id")
@@ -54,6 +66,13 @@ def find(text: str, out: list[Found]) -> None:
     _called(text, _LICENSE_FORM, Cue.LICENSE, "US_DRIVER_LICENSE", out)
 
 
+def _claimed(held: re.Match[str]) -> bool:
+    """Whether a word between says that the number is another's."""
+    return any(
+        said not in {Cue.NUMBER, Cue.PASSPORT} for said in topics(held["between"], len(held["between"]))
+    )
+
+
 def _called(text: str, form: re.Pattern[str], cue: int, kind: str, out: list[Found]) -> None:
     """Numbers whose nearest word, before or behind, is this one."""
     for held in form.finditer(text):
@@ -62,5 +81,14 @@ def _called(text: str, form: re.Pattern[str], cue: int, kind: str, out: list[Fou
         behind = after(text, end)
         if behind & Cue.LINKED:
             nearest = 0
-        if nearest & cue or (not nearest and behind & cue):
+        if nearest & cue or (not nearest and (behind & cue or _said_behind(text, end, held.group(), cue))):
             out.append((0.65, begin, end, kind))
+
+
+def _said_behind(text: str, end: int, number: str, cue: int) -> bool:
+    """Whether the rest of the sentence speaks of it: `does … look like a passport number?`"""
+    if not _SURE_FORM.fullmatch(number):
+        return False
+    rest = _REST.match(text, end)
+    said = [one for one in topics(text, rest.end(), rest.end() - end) if one != Cue.NUMBER] if rest else []
+    return bool(said) and said[-1] & cue > 0

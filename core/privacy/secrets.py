@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from core.privacy import passwords
-from core.privacy.context import FILLERS
 from core.privacy.found import Found
 from core.privacy.words import words
 
@@ -33,12 +32,13 @@ _BLOCK_END = re.compile(r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)
 _LONGEST_BLOCK = 16_384
 # What calls a secret one.
 CALLED = (
-    r"pass(?:word|wd|code|phrase)|pwd|pw|passwort|kennwort|zugangscode|geheimwort"
+    r"pass(?:word|wd|code|phrase|w)?|pwd|pw|passwort|kennwort|zugangscode|geheimwort"
     r"|mot de passe|mdp|contraseña|contrasena"
     r"|clave(?: secreta| de acceso)?|senha|palavra-passe"
     r"|secret(?:[_ -]?(?:key|access[_ -]?key))?|client[_ -]secret"
     r"|api[_ -]?key|api[_ -]?token|access[_ -]?(?:key|token)|auth[_ -]?token"
     r"|bearer[_ -]token|private[_ -]key"
+    rf"|(?:{passwords.NETWORK})[ -]?(?:key|schlüssel)"
     r"|api-schlüssel|clé(?: d')?api|clave api|chave(?: de)? api|token"
 )
 # `senha do wifi`, `password for the portal`
@@ -53,30 +53,21 @@ _CALLED = re.compile(
     r"(?P<quote>[\"'`«„“]?)(?P<value>[^\s\"'`<>\[\]\x00•«»„“”]{4,200})",
     re.IGNORECASE,
 )
-# A word that is no ordinary one, behind a password's cue or before it.
-CALLED_SO = (
-    r"(?:pass(?:word|wd|phrase)|pwd|pw|passwort|kennwort|mot de passe|mdp|contraseña|contrasena|clave|senha"
-    r"|palavra-passe)"
-)
-_STRONG = r"(?P<value>[^\s\"'`<>\[\]()\x00•«»„“”]{8,64})"
-_BESIDE = re.compile(rf"(?<![^\W_]){CALLED_SO}(?!\w){_OF}{FILLERS}{_STRONG}", re.IGNORECASE)
-_AHEAD = re.compile(
-    rf"(?<![\w•]){_STRONG}[\"')*]? (?:is|ist|est|es|é) (?:my|the|meine?|das|mon|ma|le|mi|la|meu|minha|a) "
-    rf"{CALLED_SO}(?!\w)",
-    re.IGNORECASE,
-)
-_ADDRESS = re.compile(r"://|@[\w-]+\.\w")
 _BEARER = re.compile(r"(?<!\w)(?:Bearer|Basic) (?P<value>[A-Za-z0-9+/_.=~-]{16,2000})", re.IGNORECASE)
 _LOGIN = re.compile(r"://[^\s/:@<>\x00]{1,64}:(?P<value>[^\s/:@<>\x00•]{3,128})@")
 # A sentence that goes on: `forgot my password: please help`.
 _GOES_ON = re.compile(r" [^\W\d_]{2}")
 # An expression of a program: `parser.get(`, `Name.Class`.
 _CODE = re.compile(r"[A-Za-z_]+(?:\.[A-Za-z_]+)*\(|[A-Za-z_]+(?:\.[A-Za-z_]+)+:?\Z")
+# Words of other things, too, and how long what they call a secret is at the least.
+_LOOSE = {"token": 8, "pass": 6, "passw": 6}
+_LEAST_SAID = 6
+_MODEL = re.compile(r"[A-Z]{1,6}-?[0-9]{1,8}[A-Z]?")
 _PLAIN = re.compile(r"[^\W\d_]+[.,;!?)]*")
 
 
-def find(text: str, out: list[Found]) -> None:
-    """Every secret: without its cue word, with its quotes left standing."""
+def keys(text: str, out: list[Found]) -> None:
+    """Keys by their makers' prefixes, and private keys."""
     for held in _KEYS.finditer(text):
         key = held.group()
         if key[:3] == "sk-" and not _mixed(key[3:]):
@@ -84,6 +75,10 @@ def find(text: str, out: list[Found]) -> None:
         out.append((0.98, held.start(), held.end(), "SECRET"))
     if "-----" in text:
         _blocks(text, out)
+
+
+def called(text: str, out: list[Found]) -> None:
+    """What is called a password or a key: without its cue word, with its quotes left standing."""
     for held in _CALLED.finditer(text):
         value = held.group("value").rstrip(".,;!?)")
         if len(value) < 4 or not any(map(str.isalnum, value)):
@@ -92,12 +87,11 @@ def find(text: str, out: list[Found]) -> None:
             continue
         begin = held.start("value")
         out.append((0.75, begin, begin + len(value), "SECRET"))
-    for pattern in (_BESIDE, _AHEAD):
-        for held in pattern.finditer(text):
-            value = held["value"].rstrip(".,;!?)")
-            if len(value) >= 8 and _strong(value) and not _reads_on(text, held):
-                out.append((0.7, held.start("value"), held.start("value") + len(value), "SECRET"))
     passwords.find(text, out)
+
+
+def logins(text: str, out: list[Found]) -> None:
+    """What a request or an address brings along to be let in."""
     out += [(0.85, *held.span("value"), "SECRET") for held in _BEARER.finditer(text) if _mixed(held["value"])]
     out += [(0.97, *held.span("value"), "SECRET") for held in _LOGIN.finditer(text)]
 
@@ -121,14 +115,6 @@ def _reads_on(text: str, held: re.Match[str]) -> bool:
     return text.startswith("•", held.end("value"))
 
 
-def _strong(value: str) -> bool:
-    """Letters with digits, or letters of both cases with another mark: no word, and no address."""
-    if _ADDRESS.search(value):
-        return False
-    cased = any(letter.islower() for letter in value) and any(letter.isupper() for letter in value)
-    return _mixed(value) or (cased and not value.isalnum() and not _PLAIN.fullmatch(value))
-
-
 def _mixed(value: str) -> bool:
     return any(letter.isdigit() for letter in value) and any(letter.isalpha() for letter in value)
 
@@ -137,17 +123,20 @@ def _secret(value: str, held: re.Match[str]) -> bool:
     """After a sign anything may be a secret; after a verb only what is no ordinary word."""
     if "://" in value or _CODE.match(value):
         return False
-    if held["cue"].lower() == "token":
-        return _mixed(value) and len(value) >= 8
-    plain = _PLAIN.fullmatch(value) is not None
+    least = _LOOSE.get(held["cue"].lower(), 0)
+    if least:
+        return _mixed(value) and len(value) >= least and not _MODEL.fullmatch(value)
     if held["verb"]:
-        return not plain and (_mixed(value) or any(not letter.isalnum() for letter in value))
-    if not plain:
+        return _unusual(value) and (held["cue"].lower() != "secret" or len(value) >= _LEAST_SAID)
+    if _PLAIN.fullmatch(value) is None:
         return True
-    if value.lower() in _EMPTY:
-        return False
     ends = value != held["value"] or not value.islower()
-    return ends or not _GOES_ON.match(held.string, held.end())
+    return value.lower() not in _EMPTY and (ends or not _GOES_ON.match(held.string, held.end()))
+
+
+def _unusual(value: str) -> bool:
+    plain = _PLAIN.fullmatch(value) is not None
+    return not plain and (_mixed(value) or any(not letter.isalnum() for letter in value))
 
 
 _EMPTY = words("""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A span `[begin, end)` in code points of exactly the text that was looked at.
 
     `score` says from 0 to 1 how sure the detector is; `source` who found it: `structured`, `known` (an

@@ -45,7 +45,9 @@ def talk(request, context, account):
 
 @pytest.fixture(autouse=True)
 def _silence(context):
+    """Without what tests before this one have said, or left behind for a sweep to remove."""
     forget_words(context)
+    sweep_blobs(context)
 
 
 def posted(client, path, body=None, **headers):

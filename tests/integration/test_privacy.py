@@ -51,6 +51,32 @@ def everything(context):
     return "\n".join(str(rows(context, f"SELECT * FROM {table}")) for table in tables)
 
 
+def test_a_replay_after_a_change_of_the_policy_tells_what_the_policy_of_today_makes_of_it(
+    client, context, account, private
+):
+    body, headers = {"type": "user", "text": SAID}, {"Idempotency-Key": "once"}
+    path = f"{API}/{private}/message/create"
+    first = client.post(path, json=body, headers=headers).json()
+    (kept,) = stored(context)
+    tokens = rows(context, "SELECT token FROM pii_tokens ORDER BY token")
+    a_policy(context, account, {"preset": "strict"}, conversation_id=private)
+    again = client.post(path, json=body, headers=headers)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert again.json()["id"] == first["id"]
+    # What is said of the words that were sent follows from them and from the policy; nothing is stored of it.
+    replaced = [entity["replacement"]["text"] for entity in again.json()["entities"]]
+    assert replaced == ["<EMAIL_ADDRESS>", "<PHONE_NUMBER>"]
+    places = [[entity[name] for name in ("type", "begin", "end", "text")] for entity in first["entities"]]
+    assert places == [
+        [e[name] for name in ("type", "begin", "end", "text")] for e in again.json()["entities"]
+    ]
+    assert stored(context) == [kept]
+    assert rows(context, "SELECT token FROM pii_tokens ORDER BY token") == tokens
+    a_policy(context, account, {"preset": "off"}, conversation_id=private)
+    assert client.post(path, json=body, headers=headers).json() == {"id": first["id"], "entities": []}
+    assert stored(context) == [kept]
+
+
 def test_nothing_raw_is_stored_and_the_answer_says_what_stands_for_it(client, context, private):
     answer = said_in(client, private, name=f"From {MAIL}", meta={"from": {"mail": MAIL}, "n": 1})
     (message,) = stored(context)
