@@ -33,6 +33,7 @@ COMMANDS = (
     "account: create list close open limits delete",
     "erasure: list export apply",
     "audit: list",
+    "migrate: chatbotkit",
     "job: list show watch pause resume cancel",
     "privacy: test scan annotate",
     "privacy policy: show set clear",
