@@ -113,8 +113,12 @@ def _fingerprint(contact: Contact) -> str:
 
 
 def _signs(contact: Contact) -> list[str]:
-    """What a contact may be told by, the surest first."""
+    """What a contact may be told by, the surest first. One that has a fingerprint where it comes from is told
+    by that alone: two that share an address there are two.
+    """
     signs = [f"fingerprint:{_fingerprint(contact)}"]
+    if contact.fingerprint:
+        return signs
     signs += [f"email:{contact.email.strip().lower()}"] if contact.email else []
     return signs + ([f"phone:{contact.phone.strip()}"] if contact.phone else [])
 

@@ -71,6 +71,7 @@ class Migration:
                     batch,
                     kinds=self._kinds,
                     unheard=self._unheard,
+                    last_try=batch.begun.tries + 1 >= _most_tries(batch.begun),
                     alive=self._alive,
                 )
                 self._batch = batch
@@ -120,9 +121,7 @@ class Migration:
     def _later(self, reading: Reading, why: Later) -> Step:
         """Waits, longer every time; passes a conversation that is never told; at last it is the server."""
         place = reading.place
-        begun = (place.kind, place.listed.pages) != (0, 0)
-        most = MOST_TRIES if begun or why.code == "busy" else FIRST_TRIES
-        if place.tries + 1 >= most:
+        if place.tries + 1 >= (MOST_TRIES if why.code == "busy" else _most_tries(place)):
             self._batch = reading.give_up() if why.answered else None
             if self._batch is not None:
                 return self._store(reading, self._batch)
@@ -158,6 +157,10 @@ class Migration:
             raise
         self._batch = None
         return step
+
+
+def _most_tries(place: Place) -> int:
+    return FIRST_TRIES if (place.kind, place.listed.pages) == (0, 0) else MOST_TRIES
 
 
 def _stored(session: Session, job: Job, batch: Batch, memory: Memory) -> Outcome:

@@ -8,7 +8,7 @@ from core.import_keys import Keys
 from core.import_links import Links, missing_links
 from core.importers.records import Conversation
 from core.migration_reading import Batch
-from core.migration_source import Gone, Server, Withheld
+from core.migration_source import Gone, Later, Server, Withheld
 from core.slices import Hold
 
 # A task may hang on what is missing itself; there is no further step.
@@ -21,12 +21,13 @@ def add_missing(
     batch: Batch,
     *,
     kinds: frozenset[str],
+    last_try: bool,
     unheard: set[str],
     alive: Callable[[], None],
 ) -> None:
     """Adds to a batch what its conversations and tasks name and nothing was imported under.
 
-    `unheard` are addresses under which there was nothing.
+    `unheard` are addresses under which there was nothing, or nothing that could be used at the last try.
 
     Raises:
         Final, Later.
@@ -46,7 +47,9 @@ def add_missing(
             alive()
             try:
                 item = server.one(address)
-            except (Gone, Withheld):
+            except (Gone, Withheld, Later) as why:
+                if isinstance(why, Later) and not (last_try and why.answered):
+                    raise
                 unheard.add(address)
                 continue
             batch.take(kind, item, key, batch.begun.row + 1)

@@ -11,6 +11,7 @@ import orjson
 
 from core.migration_records import id_of
 
+MOST_BEHIND = 5
 KINDS = ("bots", "contacts", "tasks", "conversations")
 
 
@@ -43,6 +44,7 @@ class Open:
     said: Walked = Walked()
     pieces: int = 0
     wrote: bool = False
+    again: bool = False  # from its beginning, since its place has vanished
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,16 @@ class Place:
     """How far a migration is: `row` things were dealt with, the next is found behind them.
 
     `dealt` are digests of the ids that were dealt with of the page at hand: whatever comes to stand elsewhere
-    in it meanwhile is neither left out nor read twice. `tries` and `lost` count failures in a row.
+    in it meanwhile is neither left out nor read twice. `behind` are ids before the one that the cursor names:
+    where that one vanishes, a server may know nothing of what follows it. `tries` and `lost` count failures
+    in a row.
     """
 
     kind: int = 0
     row: int = 0
     listed: Walked = Walked()
     dealt: tuple[str, ...] = ()
+    behind: tuple[str, ...] = ()
     open: Open | None = None
     tries: int = 0
     lost: int = 0
@@ -68,9 +73,8 @@ class Place:
         told = orjson.loads(cursor)
         going = told["open"]
         talk = Open(**{**going, "said": Walked(**going["said"])}) if going else None
-        return cls(
-            **{**told, "listed": Walked(**told["listed"]), "dealt": tuple(told["dealt"]), "open": talk}
-        )
+        lists = {name: tuple(told[name]) for name in ("dealt", "behind")}
+        return cls(**{**told, **lists, "listed": Walked(**told["listed"]), "open": talk})
 
     def __str__(self) -> str:
         return orjson.dumps(asdict(self)).decode()
@@ -82,7 +86,14 @@ class Place:
         return Place(self.kind + 1, self.row)
 
     def next_page(self, items: Sequence[Any], cursor: str, rows: int = 0) -> Place:
-        return Place(self.kind, self.row + rows, self.listed.turned(items, cursor))
+        before = [{"id": self.listed.cursor}, *items]
+        ids = (*self.behind, *(key for item in before if (key := id_of(item)) and key != cursor))
+        listed = self.listed.turned(items, cursor)
+        return Place(self.kind, self.row + rows, listed, behind=ids[-MOST_BEHIND:], lost=self.lost)
+
+    def step_back(self) -> Place:
+        """To the one before the one that the cursor names."""
+        return replace(self, listed=Walked(self.behind[-1]), behind=self.behind[:-1])
 
     def next_row(self, key: str, *, lost: bool = False) -> Place:
         """Behind the conversation at hand."""

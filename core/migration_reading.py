@@ -110,7 +110,7 @@ class Reading:
         kind, self._at = self._kinds[place.kind], None
         page = self._listed(place, kind)
         if not page.items:
-            return place.next_kind()
+            return self._end_of_list(kind, place, batch)
         if not place.dealt and place.open is None and place.listed.goes_round(page.items):
             batch.rejects.append(Reject(place.row + 1, "endless"))
             return place.next_kind()
@@ -124,6 +124,26 @@ class Reading:
         if not page.cursor:
             return replace(place, row=place.row + rows).next_kind()
         return place.next_page(page.items, page.cursor, rows)
+
+    def _end_of_list(self, kind: str, place: Place, batch: Batch) -> Place:
+        """The next kind, unless it only looks like the end: what the cursor names has vanished."""
+        cursor = place.listed.cursor
+        if id_of({"id": cursor}) and self._is_gone(f"/{kind[:-1]}/{cursor}/fetch"):
+            if place.behind:
+                return place.step_back()
+            batch.rejects.append(Reject(place.row + 1, "lost_place"))
+        return place.next_kind()
+
+    def _is_gone(self, path: str) -> bool:
+        self._alive()
+        try:
+            self._server.one(path)
+        except Gone:
+            return True
+        except (Withheld, Later) as why:
+            if isinstance(why, Later) and not (why.answered and self.place.tries > 1):
+                raise
+        return False  # nor need a server that fails at this be asked for ever
 
     def _items(self, kind: str, items: Sequence[Any], place: Place, batch: Batch) -> int:
         """Takes a page of what is not a conversation; answers how many rows it was."""
@@ -157,7 +177,15 @@ class Reading:
             return self._end_row(place, key, batch, "endless")
         return self._said_page(item, page, talk, place, batch)
 
+    def _has_lost(self, talk: Open) -> bool:
+        """The message that the cursor names has vanished, so that this need not be the end."""
+        cursor = talk.said.cursor
+        named = bool(id_of({"id": cursor}))
+        return named and self._is_gone(f"/conversation/{talk.id}/message/{cursor}/fetch")
+
     def _said_page(self, item: Any, page: Page, talk: Open, place: Place, batch: Batch) -> Place:
+        if not page.items and talk.said.pages > 1 and not talk.again and self._has_lost(talk):
+            return place.within(Open(talk.id, wrote=talk.wrote, again=True))
         last = not page.items or not page.cursor
         if page.items or not talk.pieces:
             record = read_talk(item, talk.id, place.row + 1, _distinct(page.items), batch.notes)
@@ -212,7 +240,8 @@ class Reading:
         while True:
             self._alive()
             try:
-                page = self._server.page(path, cursor, self._take)
+                # Who was too slow is asked for less.
+                page = self._server.page(path, cursor, max(1, min(self._take, TAKE >> self.place.tries)))
             except Later as why:
                 if why.code != TOO_LARGE or self._take == 1:
                     raise

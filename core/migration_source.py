@@ -27,7 +27,7 @@ from core.outbound import (
 )
 
 TAKE = 100
-MOST_BODY = 48 * MEBIBYTE
+MOST_BODY = 16 * MEBIBYTE
 TOO_LARGE = "too_large"
 HOSTED = "api.chatbotkit.com"
 LATER = frozenset({408, 425, 429})

@@ -148,6 +148,7 @@ CODES: Mapping[str, str] = {
     "digest_mismatch": "the export is not what was written: its digest differs",
     "duplicate_key": "an object in it has a key twice",
     "endless": "its list comes round again and again; what it showed once was read",
+    "lost_place": "what stood before it has vanished, and what follows may not have been read: run it again",
     "meta_dropped": "a meta in it is larger than can be stored; the rest was stored without it",
     "missing_shard": "a file of the export's series is missing before this row",
     "no_conversation": "it is no conversation of this format",

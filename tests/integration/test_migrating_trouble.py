@@ -323,7 +323,9 @@ def test_what_came_after_its_list_was_read_is_asked_for_by_its_id(context, accou
 
     def fetched(path, _query):
         _, _, _, kind, *rest = path.split("/")
-        return told(late[kind]) if rest[-1:] == ["fetch"] and rest[0] == late[kind]["id"] else None
+        return (
+            told(late[kind]) if rest[-1:] == ["fetch"] and rest[0] == late.get(kind, {}).get("id") else None
+        )
 
     elsewhere.hook = fetched
     job = migrated(context, account, elsewhere.url)
@@ -486,3 +488,95 @@ def test_two_accounts_migrate_the_same_without_meeting(context, account, elsewhe
     migrated(context, account, elsewhere.url)
     migrated(context, other, elsewhere.url)
     assert said(context, account) == said(context, other) == WHOLE
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Pages of three, batches of one, and every batch asks for its page anew."""
+    monkeypatch.setattr(migration_source, "TAKE", 3)
+    monkeypatch.setattr(migration_reading, "TAKE", 3)
+    monkeypatch.setattr(migration_reading, "MESSAGES", 1)
+    monkeypatch.setattr(migrating.Migration, "turn", 0.0)
+
+
+@pytest.mark.parametrize("gone", [1, 2, 3])
+def test_a_place_in_a_list_that_vanishes_is_found_again(context, account, elsewhere, few, gone):
+    """A server that knows nothing of what follows a row that is not there any more."""
+    for number in range(2, 9):
+        elsewhere.lists["contact"].append({"id": f"k{number}", "fingerprint": f"f{number}"})
+    job = a_migration(context, account, elsewhere.url)
+    while one(context, "SELECT count(*) FROM contacts") < 6:
+        carry_on(context, job.id)
+    listed = elsewhere.lists["contact"]
+    del listed[6 - gone : 6]
+    finish(context, job.id)
+    assert the_job(context, account, job.id).state == "completed"
+    assert one(context, "SELECT count(*) FROM contacts") == 8
+
+
+def test_a_place_in_a_list_that_is_lost_is_told_of(context, account, elsewhere, few):
+    for number in range(2, 9):
+        elsewhere.lists["contact"].append({"id": f"k{number}", "fingerprint": f"f{number}"})
+    job = a_migration(context, account, elsewhere.url)
+    while one(context, "SELECT count(*) FROM contacts") < 6:
+        carry_on(context, job.id)
+    del elsewhere.lists["contact"][:6]
+    finish(context, job.id)
+    assert [code for _, code in errors(context, account, the_job(context, account, job.id))] == ["lost_place"]
+    assert migrated(context, account, elsewhere.url).state == "completed"
+    assert one(context, "SELECT count(*) FROM contacts") == 8
+
+
+def test_a_place_in_a_conversation_that_vanishes_is_found_again(context, account, elsewhere, few):
+    elsewhere.talk("c", *(f"Text {n}" for n in range(1, 12)))
+    job = a_migration(context, account, elsewhere.url)
+    while one(context, "SELECT count(*) FROM messages WHERE text LIKE 'Text %'") < 6:
+        carry_on(context, job.id)
+    del elsewhere.messages["c"][5]
+    finish(context, job.id)
+    ended = the_job(context, account, job.id)
+    assert (ended.state, ended.done) == ("completed", 6)
+    assert said(context, account)["About c"] == [f"Text {n}" for n in range(1, 12)]
+
+
+def test_what_something_hangs_on_and_is_never_told_costs_nothing_else(context, account, elsewhere):
+    elsewhere.talk("z", "Hello", botId="b9")
+    elsewhere.hook = lambda path, _: told({}, 500) if path.endswith("b9/fetch") else None
+    job = migrated(context, account, elsewhere.url)
+    assert job.state == "completed"
+    assert said(context, account) == {**WHOLE, "About z": ["Hello"]}
+
+
+def test_a_server_that_is_too_slow_is_asked_for_less(context, account, elsewhere, monkeypatch):
+    import time
+
+    asked = []
+
+    def slow(path, query):
+        if path == MESSAGES:
+            asked.append(int(query["take"]))
+            if asked[-1] > 30:
+                time.sleep(0.6)
+
+    elsewhere.hook = slow
+    monkeypatch.setattr(context.settings, "lease", timedelta(seconds=0.6))
+    assert migrated(context, account, elsewhere.url).state == "completed"
+    assert asked[:3] == [100, 50, 25]
+
+
+def test_people_who_share_an_address_stay_two(context, account, elsewhere):
+    mine = {"email": "home@example.com", "phone": "+14155550132"}
+    elsewhere.lists["contact"] += [
+        {"id": "k2", "fingerprint": "f2", "name": "Grace", **mine},
+        {"id": "k3", "fingerprint": "f3", "name": "Alan", **mine},
+    ]
+    migrated(context, account, elsewhere.url)
+    assert one(context, "SELECT count(*) FROM contacts") == 3
+
+
+def test_privacy_of_a_conversation_holds(context, account, elsewhere):
+    elsewhere.talk("p", "Write to grace.hopper@example.com", privacy=True)
+    migrated(context, account, elsewhere.url)
+    (private,) = [talk for talk in talks(context, account) if talk["privacy"]]
+    assert private["name"] == "About p"
+    assert "grace.hopper" not in str(private)
