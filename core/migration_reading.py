@@ -43,7 +43,8 @@ class Batch:
     @property
     def full(self) -> bool:
         said = sum(max(1, len(piece.messages)) for piece in self.pieces)
-        return said + len(self.ended) >= MESSAGES or self.size >= SIZE
+        made = 10 * len(self.tasks) + 5 * len(self.bots)  # each of them takes as long as so many messages
+        return said + made + len(self.ended) >= MESSAGES or self.size >= SIZE
 
     def take(self, kind: str, item: Any, key: str, row: int) -> None:
         """Adds a bot, a contact or a task."""

@@ -66,7 +66,7 @@ def test_an_account_moves_here_and_a_second_time_changes_nothing(context, run, e
     assert (document["state"], document["source"]) == ("completed", "chatbotkit")
     assert (document["counts"]["messages"], document["counts"]["bots"]) == (2, 1)
     code, out, err = run(*words)
-    assert (code, "4 known" in out) == (0, True)
+    assert (code, "3 known" in out) == (0, True)
     assert one(context, "SELECT count(*) FROM messages") == 2
     for word in (TOKEN, "127.0.0.1"):
         assert word not in out + err + json.dumps(document)
