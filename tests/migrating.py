@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -91,6 +92,9 @@ class Elsewhere:
         parts = path.removeprefix("/api/v1/").split("/")
         if len(parts) == 4 and parts[2:] == ["message", "list"]:
             rows = self.messages.get(parts[1])
+        elif len(parts) == 5 and parts[4] == "fetch":
+            found = [row for row in self.messages.get(parts[1], []) if row.get("id") == parts[3]]
+            return told(found[0]) if found else told({"message": "none", "code": "NOT_FOUND"}, 404)
         elif len(parts) == 3 and parts[2] == "fetch":
             found = [row for row in self.lists.get(parts[0], []) if row.get("id") == parts[1]]
             return told(found[0]) if found else told({"message": "none", "code": "NOT_FOUND"}, 404)
@@ -119,6 +123,10 @@ class Elsewhere:
                 outer.tokens.add(self.headers.get("authorization", ""))
                 hooked = outer.hook(split.path, query) if outer.hook else None
                 status, headers, body = hooked or outer.answer(split.path, query)
+                with contextlib.suppress(OSError):  # who asked may be gone
+                    self._send(status, headers, body)
+
+            def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
                 self.send_response(status)
                 for name, value in {"Content-Type": "application/json", **headers}.items():
                     self.send_header(name, value)
