@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
 from cli.jobs import shown, watched
-from cli.options import AccountName, AsJson, HomeDir
+from cli.options import AccountName, AsJson, HomeDir, instant
 from cli.reach import Reach, reach
 from cli.show import Document, console, facts, moment, out
 from core.errors import Conflict, InvalidInput, RunFailed
@@ -105,8 +104,8 @@ def filter_of(
         "bot_id": bot or None,
         "contact_id": contact or None,
         "source": source,
-        "before": _instant(before, "--before"),
-        "after": _instant(after, "--after"),
+        "before": instant(before, "--before"),
+        "after": instant(after, "--after"),
         "ids": ids or None,
         "all": True if everything else None,
     }
@@ -176,14 +175,3 @@ def _previewed(preview: Document) -> Any:
             ("rate", preview.get("rate", "no limit")),
         ]
     )
-
-
-def _instant(words: str | None, option: str) -> datetime | None:
-    """An ISO-8601 date or date-time; without an offset it is UTC."""
-    if words is None:
-        return None
-    try:
-        found = datetime.fromisoformat(words)
-    except ValueError:
-        raise InvalidInput(f"{option} takes a date or a date-time, such as 2026-11-01T00:00Z.") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -73,10 +73,10 @@ def import_(
         if not as_json:
             console(stderr=True).print(f"job {job}")
         document = watched(at, job, quiet=as_json) if wait else job_of(at, job)
-        rejected = _errors(at, job) if wait and not as_json else []
+        rejected = errors_of(at, job) if wait and not as_json else []
     out(document, as_json, shown(document))
     if wait:
-        _tell(document, rejected)
+        tell_end(document, rejected)
 
 
 def _made(at: Reach, file: Path, options: Document, *, quiet: bool) -> str:
@@ -108,7 +108,8 @@ def _made(at: Reach, file: Path, options: Document, *, quiet: bool) -> str:
         raise
 
 
-def _errors(at: Reach, job: str) -> list[tuple[int, str, str]]:
+def errors_of(at: Reach, job: str) -> list[tuple[int, str, str]]:
+    """The first rows that a job could not deal with, and why."""
     from core.documents_jobs import error_document
     from core.import_jobs import list_errors
 
@@ -117,7 +118,7 @@ def _errors(at: Reach, job: str) -> list[tuple[int, str, str]]:
     return [(one["row"], one["code"], one["message"]) for one in documents]
 
 
-def _tell(document: Document, rejected: list[tuple[int, str, str]]) -> None:
+def tell_end(document: Document, rejected: list[tuple[int, str, str]]) -> None:
     """What was rejected, and the exit code of an import that has ended.
 
     Raises:

@@ -26,6 +26,7 @@ from cli import (
     holds,
     imports,
     jobs,
+    migrating,
     notify,
     privacy,
     processes,
@@ -99,7 +100,7 @@ app.add_typer(erasures.erasures, name="erasure")
 app.add_typer(erasures.audits, name="audit")
 app.command("import")(imports.import_)
 app.command("export")(exports.export)
-app.command()(processes.migrate)
+app.add_typer(migrating.app, name="migrate")
 app.command()(processes.scheduler)
 app.command()(processes.worker)
 app.command()(processes.api)

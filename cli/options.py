@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from core.errors import InvalidInput
 
 # The exit code when some of the input could not be read.
 UNREAD = 9
@@ -32,3 +35,14 @@ Take = Annotated[int, typer.Option("--take", "-n", min=1, max=1000, help="How ma
 def said(text: str | None) -> str | None:
     """What an option says; a dash stands for standard input."""
     return sys.stdin.read() if text == "-" else text
+
+
+def instant(words: str | None, option: str) -> datetime | None:
+    """An ISO-8601 date or date-time; without an offset it is UTC."""
+    if words is None:
+        return None
+    try:
+        found = datetime.fromisoformat(words)
+    except ValueError:
+        raise InvalidInput(f"{option} takes a date or a date-time, such as 2026-11-01T00:00Z.") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""The commands that are processes: migrate, scheduler, worker, api, flower."""
+"""The commands that are processes: scheduler, worker, api, flower; and what goes before them, migrate."""
 
 from __future__ import annotations
 

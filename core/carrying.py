@@ -11,14 +11,23 @@ from core.context import Context
 from core.deleting import Deletion
 from core.exporting import Export
 from core.importing import Import
+from core.migrating import Migration
 from core.slices import Craft, Hold, claim, work_on
 from core.undoing import Undo
-from models import JobKind
+from models import Job, JobKind
+
+
+def _importing(hold: Hold) -> Craft:
+    """An import reads a file or, when it is a migration, a server."""
+    with hold.transaction() as session:
+        params = session.get_one(Job, hold.id).params
+    return Migration(hold) if "source" in params else Import(hold)
+
 
 CRAFTS: Mapping[JobKind, Callable[[Hold], Craft]] = {
     JobKind.DELETE: Deletion,
     JobKind.EXPORT: Export,
-    JobKind.IMPORT: Import,
+    JobKind.IMPORT: _importing,
     JobKind.UNDO: Undo,
     JobKind.ANONYMISE: Anonymisation,
 }

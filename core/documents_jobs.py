@@ -136,6 +136,7 @@ def _import(job: Job) -> Document:
     params = job.params
     counts = {name: count for name, count in sorted(job.counts.items()) if name not in {"read", "size"}}
     return {
+        "source": params.get("source"),
         "format": params.get("format"),
         "found": params.get("found"),
         "contactId": params.get("contact"),

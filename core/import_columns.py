@@ -24,9 +24,9 @@ from models import ConversationStatus, PiiState
 NAME, SOURCE, DESCRIPTION, META = 1000, 100, 64 * 1024, 64 * 1024  # bytes, as the API takes them
 OWN = "crontalk"
 CONVERSATIONS = (
-    "id", "account_id", "bot_id", "contact_id", "source", "name", "description", "meta", "status", "model",
-    "backstory", "moderation", "privacy", "privacy_policy", "expires_at", "next_seq", "last_message_at",
-    "created_at", "updated_at",
+    "id", "account_id", "bot_id", "contact_id", "task_id", "source", "name", "description", "meta", "status",
+    "model", "backstory", "moderation", "privacy", "privacy_policy", "expires_at", "next_seq",
+    "last_message_at", "created_at", "updated_at",
 )  # fmt: skip
 MESSAGES = (
     "id", "account_id", "conversation_id", "seq", "type", "name", "description", "text", "meta", "pii",
@@ -36,12 +36,16 @@ MESSAGES = (
 
 @dataclass(frozen=True)
 class Options:
-    """What an import was asked to make of what it reads."""
+    """What an import was asked to make of what it reads.
+
+    `links`: a record that names its own bot, contact or task hangs on what was imported under their ids.
+    """
 
     format: str
     bot_id: uuid.UUID | None = None
     contact_id: uuid.UUID | None = None
     privacy: bool = False
+    links: bool = False
 
 
 class RowMaker:
@@ -57,7 +61,7 @@ class RowMaker:
         """The operator's model is still to look at what is said under this shield."""
         return self._with_model and shield is not None and shield.asks_model(Direction.INBOUND)
 
-    def conversation(self, talk: Talk, bot: uuid.UUID | None, shield: Shield | None) -> tuple[Any, ...]:
+    def conversation(self, talk: Talk, shield: Shield | None) -> tuple[Any, ...]:
         """The row of a conversation that is made; see CONVERSATIONS."""
         head, options = talk.head, self._options
         assert head is not None  # noqa: S101 (those that are made have one)
@@ -67,9 +71,10 @@ class RowMaker:
         if shield is not None:
             name, description, meta = shield.label(name), shield.label(description), shield.tree(meta)
         return (
-            talk.id, self._account, bot, talk.contact, cut(head.source, SOURCE) or options.format, name,
-            description, self._json(meta, head.row), head.status or ConversationStatus.ACTIVE, head.model,
-            head.backstory, head.moderation, options.privacy or head.privacy,
+            talk.id, self._account, talk.bot, talk.contact, talk.task,
+            cut(head.source, SOURCE) or options.format, name, description, self._json(meta, head.row),
+            head.status or ConversationStatus.ACTIVE, head.model, head.backstory, head.moderation,
+            options.privacy or head.privacy,
             orjson.dumps(head.policy).decode() if head.policy else None, head.expires_at, talk.next_seq,
             talk.last_at, begun, head.updated_at or begun,
         )  # fmt: skip

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from core.contacts import ensure_contact
 from core.errors import InvalidInput
 from core.import_keys import Entry, Keys
-from core.importers.records import Contact
+from core.import_rows import Outcome
+from core.importers.records import Contact, Reject
 from models import ImportKind, Job
 
 KEEP = text(
@@ -29,9 +30,12 @@ ALIKE = text(
 
 @dataclass
 class Found:
-    """Contacts by the source's key; how many were made, and the keys of those that could not be stored."""
+    """Contacts by the source's key; which of them were not known before, how many were made, and the keys of
+    those that could not be stored.
+    """
 
     ids: dict[str, uuid.UUID] = field(default_factory=dict)
+    new: set[str] = field(default_factory=set)
     made: int = 0
     refused: set[str] = field(default_factory=set)
 
@@ -62,10 +66,27 @@ def contacts_of(session: Session, keys: Keys, job: Job, wanted: Iterable[Contact
             found.refused.add(key)
             continue
         found.ids[key] = target
+        found.new.add(key)
         found.made += made
         entries.append(Entry(hashes[key], 1, target, made=made))
     keys.store(job.id, ImportKind.CONTACT, entries)
     return found
+
+
+def store_contacts(session: Session, keys: Keys, job: Job, told: Sequence[tuple[int, Contact]]) -> Outcome:
+    """Contacts that stand by themselves, each with its row."""
+    found = contacts_of(session, keys, job, [contact for _, contact in told])
+    out = Outcome()
+    out.counts["contacts"] += found.made
+    for row, contact in told:
+        if contact.key in found.refused:
+            out.rejects.append(Reject(row, "bad_contact"))
+            out.failed.add(row)
+        elif contact.key in found.new:
+            out.wrote.add(row)
+        else:
+            out.counts["known"] += 1
+    return out
 
 
 def _found_or_made(session: Session, contact: Contact, alike: dict[str, uuid.UUID]) -> tuple[uuid.UUID, bool]:
@@ -75,20 +96,29 @@ def _found_or_made(session: Session, contact: Contact, alike: dict[str, uuid.UUI
     with session.begin_nested():
         row = ensure_contact(
             session,
-            fingerprint=contact.key,
+            fingerprint=_fingerprint(contact),
             name=contact.name,
             email=contact.email,
             phone=contact.phone,
             nick=contact.nick,
             meta=dict(contact.meta),
+            **contact.more,
         )
     alike |= dict.fromkeys(_signs(contact), row.id)
     return row.id, True
 
 
+def _fingerprint(contact: Contact) -> str:
+    return contact.fingerprint or contact.key
+
+
 def _signs(contact: Contact) -> list[str]:
-    """What a contact may be told by, the surest first."""
-    signs = [f"fingerprint:{contact.key}"]
+    """What a contact may be told by, the surest first. One that has a fingerprint where it comes from is told
+    by that alone: two that share an address there are two.
+    """
+    signs = [f"fingerprint:{_fingerprint(contact)}"]
+    if contact.fingerprint:
+        return signs
     signs += [f"email:{contact.email.strip().lower()}"] if contact.email else []
     return signs + ([f"phone:{contact.phone.strip()}"] if contact.phone else [])
 
@@ -99,7 +129,7 @@ def _alike(session: Session, account: uuid.UUID, contacts: Sequence[Contact]) ->
         return {}
     values = {
         "account": account,
-        "keys": [contact.key for contact in contacts],
+        "keys": [_fingerprint(contact) for contact in contacts],
         "emails": [contact.email.strip().lower() for contact in contacts if contact.email],
         "phones": [contact.phone.strip() for contact in contacts if contact.phone],
     }

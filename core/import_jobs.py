@@ -33,6 +33,7 @@ from models import Blob, Contact, File, Job, JobError, JobKind, JobState
 MOST_ERRORS = 10_000  # that are kept of one job; all are counted
 MOST_AT_ONCE = 1000  # messages that are imported while their sender waits
 ITEMS = "crontalk"
+SEALED = "sealed"  # of a migration's params: where it reads from, and the token
 # What a column of a table, or a member of ShareGPT's objects, may mean.
 MEANINGS = frozenset({*COLUMNS, "conversations", "from", "value", "system", "tools"})
 LONGEST_COLUMN = 500
@@ -179,8 +180,10 @@ def end_import_job(
 ) -> None:
     """Ends a locked import; without a state it is completed, with errors where a row had any.
 
-    What it has stored stays, however it ends. Its file goes, unless it is to be kept.
+    What it has stored stays, however it ends. Its file goes, unless it is to be kept, and so does the token
+    of a migration.
     """
+    job.params = {name: value for name, value in job.params.items() if name != SEALED}
     if state is None:
         job.total = job.done + job.skipped + job.failed
         wrong = job.failed or job.counts.get("errors")

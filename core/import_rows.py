@@ -1,13 +1,16 @@
-"""What an import is going to write: conversations and their messages with their places and times. Pure."""
+"""What an import is going to write: conversations and their messages with their places and times, and what
+came of it. Pure.
+"""
 
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from core.importers.records import Conversation, Message, Record
+from core.importers.records import Conversation, Message, Record, Reject
 
 PIECE = 5000  # messages of a conversation that are written in one transaction
 MICROSECOND = timedelta(microseconds=1)
@@ -68,6 +71,9 @@ class Talk:
     last_at: datetime | None = None
     head: Conversation | None = None
     contact: uuid.UUID | None = None
+    bot: uuid.UUID | None = None
+    task: uuid.UUID | None = None
+    updated_at: datetime | None = None  # as its source tells, of one that goes on
     placed: list[Placed] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
 
@@ -96,6 +102,24 @@ class Talk:
         """When a conversation that is made began, as its source tells or its first message."""
         told = self.head.created_at if self.head else None
         return told or (self.placed[0].at if self.placed else None)
+
+
+@dataclass
+class Outcome:
+    """What came of some pieces: numbers by name, the rejects, the rows that brought something new, and those
+    of which a record could not be stored.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    rejects: list[Reject] = field(default_factory=list)
+    wrote: set[int] = field(default_factory=set)
+    failed: set[int] = field(default_factory=set)
+
+    def add(self, other: Outcome) -> None:
+        self.counts.update(other.counts)
+        self.rejects += other.rejects
+        self.wrote |= other.wrote
+        self.failed |= other.failed
 
 
 def _after(last: datetime | None, at: datetime) -> datetime:

@@ -8,27 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import structlog
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from core.blobs import ContentDamaged
-from core.database import CONTENDED, is_transient
-from core.errors import NotFound, Unavailable
+from core.errors import NotFound
 from core.files import open_file
 from core.import_columns import Options
 from core.import_jobs import add_to, end_import_job, options_of
+from core.import_parts import in_parts
 from core.import_reading import Batch, Place, Reading
-from core.import_rows import Piece
+from core.import_rows import Outcome, Piece
 from core.import_survey import survey_step
-from core.importers.records import Reject
-from core.keys import KeyUnusable
 from core.slices import Hold, Step
-from core.storing import Memory, Outcome, store
+from core.storing import Memory, store
 from models import ErrorClass, Job, JobState
-
-log = structlog.get_logger()
 
 TURN = 20.0  # seconds of a slice: whoever goes on has to pass what was read
 PATIENCE = text("SET LOCAL statement_timeout = '60s'")
@@ -96,7 +90,7 @@ class Import:
                 reading.place = stored  # of a commit whose answer was lost
             else:
                 session.execute(PATIENCE)
-                out = _stored(session, job, batch.pieces, options_of(job, reading.format), self._memory)
+                out = store_batch(session, job, batch.pieces, options_of(job, reading.format), self._memory)
                 _count(session, job, reading, batch, out)
             if batch.ended:
                 end_import_job(session, job)
@@ -113,28 +107,18 @@ class Import:
         return step
 
 
-def _stored(session: Session, job: Job, pieces: Sequence[Piece], options: Options, memory: Memory) -> Outcome:
-    """Stores a batch; one that breaks piece by piece, so that a bad one takes no good one along.
-
-    Raises:
-        Unavailable and errors of the database that say nothing against what was to be stored.
-
-    """
-    try:
-        with session.begin_nested():
-            return store(session, job, pieces, options, memory)
-    except Exception as error:
-        if _passing(error):
-            raise
-        memory.forget()
-        log.warning("import_batch_broke", job=str(job.id), pieces=len(pieces), error=type(error).__name__)
-    if len(pieces) == 1:
-        row = pieces[0].record.row
-        return Outcome(rejects=[Reject(row, "unstorable")], failed={row})
-    whole = Outcome()
-    for piece in pieces:
-        whole.add(_stored(session, job, [piece], options, memory))
-    return whole
+def store_batch(
+    session: Session, job: Job, pieces: Sequence[Piece], options: Options, memory: Memory
+) -> Outcome:
+    """Stores a batch; one that breaks piece by piece."""
+    return in_parts(
+        session,
+        job,
+        pieces,
+        store=lambda part: store(session, job, part, options, memory),
+        row_of=lambda piece: piece.record.row,
+        forget=memory.forget,
+    )
 
 
 def _count(session: Session, job: Job, reading: Reading, batch: Batch, out: Outcome) -> None:
@@ -149,9 +133,3 @@ def _count(session: Session, job: Job, reading: Reading, batch: Batch, out: Outc
     found = {"found": reading.format, **({"unknown": dict(reading.unknowns)} if reading.unknowns else {})}
     job.params = {**job.params, **found}
     reading.place = place
-
-
-def _passing(error: Exception) -> bool:
-    if isinstance(error, DBAPIError):
-        return is_transient(error) or getattr(error.orig, "sqlstate", None) in CONTENDED
-    return isinstance(error, Unavailable | KeyUnusable)

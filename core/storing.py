@@ -8,7 +8,6 @@ left alone; privacy is that of the conversation a message comes to.
 from __future__ import annotations
 
 import uuid
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,19 +19,18 @@ from core.annotations import enqueue_annotations
 from core.context import settings_of
 from core.copying import copied_in
 from core.errors import InvalidInput
-from core.import_columns import CONVERSATIONS, MESSAGES, NAME, Options, RowMaker, checked_head, cut
+from core.import_columns import CONVERSATIONS, MESSAGES, Options, RowMaker, checked_head
 from core.import_contacts import contacts_of
 from core.import_keys import Entry, Keys, Known
-from core.import_rows import Piece, Talk
+from core.import_links import find_links
+from core.import_rows import Outcome, Piece, Talk
+from core.import_tasks import store_tasks
 from core.importers.records import Conversation, Message, Reject, Task
 from core.rows import database_now
 from core.shield import Shield, kept_shields_of, shields_alike
-from core.tasks import create_task, pause_task
 from core.vault import keep_all
 from models import ImportKind, Job, new_ids
 from models import Message as Row
-
-PAUSED = "imported"
 
 LOCK = text(
     "SELECT id, next_seq, last_message_at FROM conversations WHERE id = ANY(CAST(:ids AS uuid[]))"
@@ -41,9 +39,10 @@ LOCK = text(
 KEEP_BOT = text("SELECT id FROM bots WHERE id = :id AND account_id = :account FOR KEY SHARE")
 KEEP_CONTACT = text("SELECT id FROM contacts WHERE id = :id AND account_id = :account FOR KEY SHARE")
 EXTEND = text(
-    "UPDATE conversations c SET next_seq = t.seq, last_message_at = t.at, updated_at = now()"
-    " FROM unnest(CAST(:ids AS uuid[]), CAST(:seqs AS int[]), CAST(:ats AS timestamptz[])) AS t (id, seq, at)"
-    " WHERE c.id = t.id"
+    "UPDATE conversations c SET next_seq = t.seq, last_message_at = t.at,"
+    "  updated_at = CASE WHEN t.updated IS NULL THEN now() ELSE GREATEST(c.updated_at, t.updated) END"
+    " FROM unnest(CAST(:ids AS uuid[]), CAST(:seqs AS int[]), CAST(:ats AS timestamptz[]),"
+    "  CAST(:updates AS timestamptz[])) AS t (id, seq, at, updated) WHERE c.id = t.id"
 )
 
 
@@ -60,24 +59,6 @@ class Memory:
     def forget(self) -> None:
         """After a transaction that did not commit."""
         self.conversations = {}
-
-
-@dataclass
-class Outcome:
-    """What came of some pieces: numbers by name, the rejects, the rows that brought something new, and those
-    of which a record could not be stored.
-    """
-
-    counts: Counter[str] = field(default_factory=Counter)
-    rejects: list[Reject] = field(default_factory=list)
-    wrote: set[int] = field(default_factory=set)
-    failed: set[int] = field(default_factory=set)
-
-    def add(self, other: Outcome) -> None:
-        self.counts.update(other.counts)
-        self.rejects += other.rejects
-        self.wrote |= other.wrote
-        self.failed |= other.failed
 
 
 def store(
@@ -114,7 +95,8 @@ class _Storing:
             self.conversations(talks)
         tasks = [piece.record for piece in pieces if isinstance(piece.record, Task)]
         if tasks:
-            self.tasks(tasks)
+            told = store_tasks(self.session, self.keys, self.job, tasks, bot=self.bot, contact=self.contact)
+            self.out.add(told)
         self.out.rejects += self.rows.rejects
         return self.out
 
@@ -154,6 +136,18 @@ class _Storing:
         for talk in talks:
             contact = talk.head.contact if talk.head else None
             talk.contact = (found.ids.get(contact.key) if contact else None) or self.contact
+            talk.bot = self.bot
+        if self.options.links:
+            self._find_links(talks)
+
+    def _find_links(self, talks: Sequence[Talk]) -> None:
+        """What new conversations name themselves; who is not known here is not linked to."""
+        told = [(talk, talk.head) for talk in talks if talk.head]
+        found = find_links(self.session, self.keys, self.account, [head.links for _, head in told])
+        for talk, head in told:
+            own = {name: found.get((name, key)) for name, key in head.links.items()}
+            talk.contact, talk.task = own.get("contact", talk.contact), own.get("task")
+            talk.bot = own.get("bot", None if head.backstory or head.model else talk.bot)
 
     def _locked(self, known: Mapping[bytes, Known]) -> dict[uuid.UUID, Any]:
         ids = sorted({one.target for one in known.values()})
@@ -193,6 +187,7 @@ class _Storing:
         elif key not in self.talks:
             row = there[before.target]
             self.talks[key] = Talk(row.id, key, before.number, row.next_seq, row.last_message_at)
+            self.talks[key].updated_at = record.updated_at if piece.number > 1 else None
         counts["messages"] += self.talks[key].add(record.row, fresh, members, self.now)
         before.add(before.number + 1, b"".join(members))
         self.out.wrote.add(record.row)
@@ -215,12 +210,12 @@ class _Storing:
             head = talk.head
             assert head is not None  # noqa: S101 (those that are made have one)
             privacy, policy = self.options.privacy or head.privacy, head.policy
-            alike = (talk.contact, privacy, repr(policy))
+            alike = (talk.bot, talk.contact, privacy, repr(policy))
             if alike not in makers:
                 makers[alike] = shields_alike(
                     self.session,
                     self.account,
-                    bot=self.bot,
+                    bot=talk.bot,
                     contact=talk.contact,
                     privacy=privacy,
                     policy=policy,
@@ -231,7 +226,7 @@ class _Storing:
     def _write_conversations(self, talks: Sequence[Talk], shields: Mapping[uuid.UUID, Shield | None]) -> None:
         with copied_in(self.session, "conversations", CONVERSATIONS) as write:
             for talk in talks:
-                write(self.rows.conversation(talk, self.bot, shields[talk.id]))
+                write(self.rows.conversation(talk, shields[talk.id]))
 
     def _write_messages(self, talks: Sequence[Talk], shields: Mapping[uuid.UUID, Shield | None]) -> None:
         ids = iter(new_ids(sum(len(talk.placed) for talk in talks)))
@@ -259,6 +254,7 @@ class _Storing:
                 "ids": [talk.id for talk in talks],
                 "seqs": [talk.next_seq for talk in talks],
                 "ats": [talk.last_at for talk in talks],
+                "updates": [talk.updated_at for talk in talks],
             }
             self.session.execute(EXTEND, values)
 
@@ -277,40 +273,6 @@ class _Storing:
             for at, part in enumerate(talk.parts, 1)
         ]
         self.keys.store(self.job.id, ImportKind.CONVERSATION, entries)
-
-    def tasks(self, tasks: Sequence[Task]) -> None:
-        """Makes tasks, paused: whoever imports them decides when they begin."""
-        keyed = {self.keys.key(ImportKind.TASK, task.key): task for task in tasks}
-        known = self.keys.known(ImportKind.TASK, keyed, {})
-        made = []
-        for key, task in keyed.items():
-            if key in known:
-                self.out.counts["known"] += 1
-                continue
-            try:
-                made.append(Entry(key, 1, self._task(task), made=True))
-            except InvalidInput:
-                self.out.rejects.append(Reject(task.row, "bad_schedule"))
-                self.out.failed.add(task.row)
-                continue
-            self.out.counts["tasks"] += 1
-            self.out.wrote.add(task.row)
-        self.keys.store(self.job.id, ImportKind.TASK, made)
-
-    def _task(self, task: Task) -> uuid.UUID:
-        with self.session.begin_nested():
-            row = create_task(
-                self.session,
-                name=cut(task.name, NAME),
-                description=task.prompt,
-                schedule=task.schedule,
-                timezone=task.timezone,
-                expires_at=task.expires_at,
-                bot_id=self.bot,
-                contact_id=self.contact,
-                meta=dict(task.meta),
-            )
-            return pause_task(self.session, row.id, PAUSED).id
 
 
 def _row(talk: Talk) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Row, select, text
 from sqlalchemy.orm import Session
 
+from core.bots import delete_bot
 from core.buckets import Buckets
 from core.contacts import delete_contact
 from core.context import account_of, actor_of
@@ -44,9 +45,10 @@ NEXT = text(
     " WHERE account_id = :account AND job_id = :job"
     f" AND NOT EXISTS (SELECT FROM conversations c WHERE c.id = k.target_id AND {HELD})"
     " AND NOT EXISTS (SELECT FROM legal_holds h WHERE h.account_id = k.account_id"
-    "  AND (k.target_id IN (h.task_id, h.contact_id)"
+    "  AND (k.target_id IN (h.bot_id, h.task_id, h.contact_id)"
     "  OR num_nonnulls(h.bot_id, h.task_id, h.contact_id, h.conversation_id) = 0))"
-    " ORDER BY array_position(ARRAY['conversation', 'task', 'contact'], kind), key, number DESC LIMIT :most"
+    " ORDER BY array_position(ARRAY['conversation', 'task', 'contact', 'bot'], kind), key, number DESC"
+    " LIMIT :most"
 )
 FREE = text(
     "DELETE FROM import_keys k USING unnest(CAST(:kinds AS text[]), CAST(:keys AS bytea[]),"
@@ -58,10 +60,18 @@ EMPTY = text(
     "SELECT c.id FROM conversations c WHERE c.id = ANY(CAST(:ids AS uuid[])) AND c.account_id = :account"
     " AND NOT EXISTS (SELECT FROM messages m WHERE m.conversation_id = c.id)"
 )
-LINKED = text(
-    "SELECT EXISTS (SELECT FROM conversations WHERE contact_id = :id)"
-    " OR EXISTS (SELECT FROM tasks WHERE contact_id = :id)"
-)
+LINKED = {
+    ImportKind.CONTACT: text(
+        "SELECT EXISTS (SELECT FROM conversations WHERE contact_id = :id)"
+        " OR EXISTS (SELECT FROM tasks WHERE contact_id = :id)"
+    ),
+    ImportKind.BOT: text(
+        "SELECT EXISTS (SELECT FROM conversations WHERE bot_id = :id)"
+        " OR EXISTS (SELECT FROM tasks WHERE bot_id = :id)"
+        " OR EXISTS (SELECT FROM ratings WHERE bot_id = :id)"
+        " OR EXISTS (SELECT FROM bots WHERE id = :id AND is_default)"
+    ),
+}
 
 
 def undo_import(session: Session, job_id: uuid.UUID | str) -> Job:
@@ -193,12 +203,13 @@ def _remove_conversations(session: Session, job: Job, entries: Sequence[Row[Any]
 
 
 def _remove_one(session: Session, entry: Row[Any]) -> None:
-    """Removes a task, or a contact that nothing is linked to; what has gone already is no error."""
+    """Removes a task, or a contact or bot that nothing is linked to; what has gone already is no error."""
+    kind = ImportKind(entry.kind)
     try:
-        if entry.kind == ImportKind.TASK:
+        if kind == ImportKind.TASK:
             if own(session, Task, entry.target_id).state != TaskState.DELETED:
                 delete_task(session, entry.target_id)
-        elif not session.execute(LINKED, {"id": entry.target_id}).scalar_one():
-            delete_contact(session, entry.target_id)
+        elif not session.execute(LINKED[kind], {"id": entry.target_id}).scalar_one():
+            (delete_bot if kind == ImportKind.BOT else delete_contact)(session, entry.target_id)
     except NotFound:
         return

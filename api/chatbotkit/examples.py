@@ -20,6 +20,12 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "create_backfill": {"from": "2020-01-01", "until": "2020-01-02", "atOnce": 2, "dryRun": True},
     "create_job": {"kind": "annotate", "all": True},
     "preview_job": {"what": "messages", "filter": {"before": "2020-01-01T00:00:00Z"}, "rate": "200/s"},
+    "create_migration": {
+        "baseUrl": "https://api.chatbotkit.com",
+        "token": "sk-0123456789abcdef",
+        "only": ["bots", "contacts", "conversations"],
+        "since": "2026-01-01T00:00:00Z",
+    },
     "confirm_job": {"confirmation": "3f0c8a52-7d1e-4b0a-9c55-0e6f4f1f2a77"},
     "update_policy": {"policy": {"preset": "recommended", "operators": {"email": "tokenise"}}},
     "update_bot_policy": {"policy": {"preset": "strict", "direction": "inbound"}},

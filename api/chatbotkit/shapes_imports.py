@@ -38,6 +38,7 @@ class ImportErrorAnswer(Identified):
 class ImportProgress(Answer):
     """What a job of kind import has besides."""
 
+    source: str | None = Field(default=None, description="Of a migration: the kind of server it reads.")
     found: str | None = Field(default=None, description="Of an import: the format it is read as.")
     dryRun: bool | None = None
     readBytes: int | None = None
@@ -46,5 +47,5 @@ class ImportProgress(Answer):
         default=None, description="What was met and not understood, or mended, by kind."
     )
     survey: dict[str, Any] | None = Field(default=None, description="Of a dry run: what there is.")
-    refused: str | None = Field(default=None, description="Why the file could not be read any further.")
+    refused: str | None = Field(default=None, description="Why it could not be read any further.")
     importId: str | None = Field(default=None, description="Of an undo: what it undoes.")

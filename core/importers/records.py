@@ -62,6 +62,18 @@ class Contact:
     phone: str | None = field(default=None, repr=False)
     nick: str | None = field(default=None, repr=False)
     meta: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    fingerprint: str | None = field(default=None, repr=False)
+    more: Any = field(default_factory=dict, repr=False)  # of the fields of core/contacts.py
+
+
+@dataclass(frozen=True)
+class Bot:
+    """Who answers, as an account elsewhere tells. `fields` are those of core/bots.py."""
+
+    key: str
+    name: str | None = field(default=None, repr=False)
+    fields: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    row: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,8 +81,8 @@ class Conversation:
     """A conversation, or a part of one: a later record with the same key adds its messages to it.
 
     `messages` stand in their order, parents before children. `row` is its place in the source, from 1.
-    What follows it only our own export tells. `policy` is the conversation's own privacy policy, `links` are
-    the ids it had where it was: of its bot, task and run.
+    What follows it only our own export and a migration tell. `policy` is the conversation's own privacy
+    policy, `links` are the ids it had where it was: of its bot, contact, task and run.
     """
 
     key: str
@@ -96,7 +108,10 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Task:
-    """A scheduled task. Whatever it was in its source, it is imported paused; its schedule can be kept."""
+    """A scheduled task. Whatever it was in its source, it is imported paused; its schedule can be kept.
+
+    `links` are the ids of its bot and contact there, `fields` more of core/tasks.py.
+    """
 
     key: str
     name: str = field(repr=False)
@@ -106,6 +121,8 @@ class Task:
     expires_at: datetime | None = None
     meta: Mapping[str, Any] = field(default_factory=dict, repr=False)
     row: int = 0
+    fields: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    links: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -119,14 +136,19 @@ class Reject:
 Record = Conversation | Task | Reject
 
 CODES: Mapping[str, str] = {
+    "bad_bot": "it is a bot that could not be stored",
     "bad_contact": "whom it was with could not be stored; the conversation was",
+    "bad_id": "it has no id that could be asked for",
     "bad_message": "a message in it is not in the format's shape; the others were read",
     "bad_schedule": "its schedule is none that could ever fire",
     "bad_settings": "a setting of it is none that can be stored",
+    "bad_task": "it is a task that could not be stored",
     "bad_utf8": "it is not UTF-8",
     "damaged": "the archive is damaged here",
     "digest_mismatch": "the export is not what was written: its digest differs",
     "duplicate_key": "an object in it has a key twice",
+    "endless": "its list comes round again and again; what it showed once was read",
+    "lost_place": "what stood before it has vanished, and what follows may not have been read: run it again",
     "meta_dropped": "a meta in it is larger than can be stored; the rest was stored without it",
     "missing_shard": "a file of the export's series is missing before this row",
     "no_conversation": "it is no conversation of this format",
@@ -134,12 +156,14 @@ CODES: Mapping[str, str] = {
     "not_an_object": "it is not an object",
     "not_json": "it is not JSON",
     "rrule_unsupported": "its rule of repetition has no schedule that means the same",
+    "schedule_dropped": "its schedule cannot be kept; the task was made without one",
     "too_deep": "it is nested too deep",
     "too_large": "it is larger than a row may be",
     "too_long": "a text in it is too long with what stands for its personal data; the others were stored",
     "too_many_values": "it holds more values than a row may",
     "trailing": "there is more after the end of the data",
     "truncated": "the data ends in the middle",
+    "unfetched": "the server did not tell what is in it; what it had told before was stored",
     "unreadable": "its shape is unknown",
     "unstorable": "it was read, but the database took nothing of it",
 }

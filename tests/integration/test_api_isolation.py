@@ -55,6 +55,7 @@ BODIES = {
     ("post", "/api/v1/backfill/{backfillId}/cancel"): {},
     ("post", "/api/v1/job/create"): {"kind": "annotate", "all": True},
     ("post", "/api/v1/job/preview"): {"what": "messages", "filter": {"all": True}},
+    ("post", "/api/v1/job/migrate"): {"baseUrl": "https://chat.example", "token": "x"},
     ("get", "/api/v1/job/list"): {},
     ("post", "/api/v1/job/{jobId}/confirm"): {"confirmation": "x"},
     ("get", "/api/v1/job/{jobId}/receipt"): {},

@@ -23,7 +23,7 @@ from core.work import unclaimed
 from tests.factories import a_bot, one, rows
 
 COMMANDS = (
-    "up down status doctor import export migrate scheduler worker api flower",
+    "up down status doctor import export scheduler worker api flower",
     "task: create list show update preview trigger pause resume delete backfill why history",
     "task backfill: create list show pause resume cancel",
     "task: notify",
@@ -33,6 +33,7 @@ COMMANDS = (
     "account: create list close open limits delete",
     "erasure: list export apply",
     "audit: list",
+    "migrate: chatbotkit",
     "job: list show watch pause resume cancel",
     "privacy: test scan annotate",
     "privacy policy: show set clear",
