@@ -32,7 +32,8 @@ from core.privacy.policy import Direction
 from core.privacy.spans import Span
 from core.said import tokens_of
 from core.settlement import SUMMARY
-from core.shield import shield_of, spoken_by_us
+from core.shield import spoken_by_us
+from core.shields import shield_of
 from models import Message, PiiState
 
 log = structlog.get_logger()

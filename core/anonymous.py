@@ -15,7 +15,7 @@ from core.privacy.anonymous import Anonymiser, strictest
 from core.privacy.detect import Scope
 from core.privacy.known import Identity, known
 from core.privacy.policy import Policy, effective
-from core.shield import CONVERSATIONS
+from core.shields import CONVERSATIONS
 
 TOKENS = text(
     "SELECT conversation_id, token FROM pii_tokens WHERE conversation_id = ANY(CAST(:ids AS uuid[]))"

@@ -16,7 +16,7 @@ from core.fields import kept
 from core.file_names import Described, safe_name
 from core.holds import refuse_held
 from core.rows import MetaFilter, not_found, own, page
-from core.shield import shield_of
+from core.shields import shield_of
 from models import Attachment, Blob, BlobState, Conversation, Message
 
 Attached = tuple[Attachment, Blob]

@@ -27,7 +27,8 @@ from core.meta import checked_meta, merged_meta
 from core.rows import MetaFilter, OneOrMore, checked_text, own, own_ids, page
 from core.runs import cancel_turns_of
 from core.search import matching, within_time
-from core.shield import Shield, shield_for
+from core.shield import Shield
+from core.shields import shield_for
 from core.talking import channels_of
 from core.usage import count_usage
 from core.vault import forget_some, forget_tokens

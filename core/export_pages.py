@@ -22,7 +22,7 @@ from core.importers.records import MEBIBYTE, Attachment, Contact, Conversation, 
 from core.privacy.operators import read_stored
 from core.privacy.placeholders import TOKENS
 from core.selection import Selection, conversations_from
-from core.shield import shields_of
+from core.shields import shields_of
 from core.vault import values_in
 from models import MessageType, PiiState
 

@@ -26,7 +26,8 @@ from core.errors import CrontalkError, Unavailable
 from core.prompts import refresh_prompts
 from core.publisher import Hint
 from core.rows import database_now
-from core.shield import Shield, shields_of
+from core.shield import Shield
+from core.shields import shields_of
 from models import DUE_STATES, AnnotationState, Conversation, ErrorClass, Job, JobState, PiiState
 
 log = structlog.get_logger()

@@ -23,7 +23,8 @@ from core.meta import merged_meta
 from core.privacy.policy import Direction
 from core.rows import MetaFilter, as_id, has_meta, not_found, own
 from core.said import Said, given_alone, stored_said, texts_of, tokens_of
-from core.shield import Shield, shield_of
+from core.shield import Shield
+from core.shields import shield_of
 from core.usage import count_usage
 from core.vault import forget_tokens
 from models import Conversation, ErasureKind, Message, MessageType, new_ids

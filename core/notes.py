@@ -15,7 +15,8 @@ from core.messages import append
 from core.outcomes import Answer, Outdated
 from core.privacy.policy import Direction
 from core.settlement import LOCK_CONVERSATION, LOCK_RUN, close_model_steps, count, patiently
-from core.shield import Shield, offer_tokens, take_minted
+from core.shield import Shield
+from core.shields import offer_tokens, take_minted
 from core.usage import a_slot, count_usage
 from core.work import Claim, Lease, LeaseLost
 

@@ -13,7 +13,7 @@ from core.privacy.policy import Policy, effective
 from core.privacy.policy_documents import Document, read_policy
 from core.rows import own
 from core.said import Said
-from core.shield import shield_for
+from core.shields import shield_for
 from models import Account, Bot, Conversation
 
 Owner = Account | Bot | Conversation

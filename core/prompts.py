@@ -19,7 +19,8 @@ from core.keys import account_key
 from core.planning import Prompt
 from core.privacy.policy import Direction
 from core.said import Said, tokens_of
-from core.shield import Shield, shield_for, shield_of
+from core.shield import Shield
+from core.shields import shield_for, shield_of
 from core.vault import open_value
 from models import Task
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from core.context import account_of
 from core.errors import InvalidInput, NotFound
 from core.rows import MetaFilter, checked_text, own, page
-from core.shield import shield_for, shield_of
+from core.shields import shield_for, shield_of
 from models import Bot, Contact, Conversation, Message, Rating, new_id
 
 MOST = 100

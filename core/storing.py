@@ -27,7 +27,8 @@ from core.import_rows import Outcome, Piece, Talk
 from core.import_tasks import store_tasks
 from core.importers.records import Conversation, Message, Reject, Task
 from core.rows import database_now
-from core.shield import Shield, kept_shields_of, shields_alike
+from core.shield import Shield
+from core.shields import kept_shields_of, shields_alike
 from core.vault import keep_all
 from models import ImportKind, Job, new_ids
 from models import Message as Row

@@ -32,7 +32,8 @@ from core.privacy.restoring import escape_lookalikes
 from core.said import tokens_at, tokens_of
 from core.settings import Settings
 from core.settlement import discard, lock, patiently, put_off, settle_failure, store
-from core.shield import Shield, offer_tokens, shield_of, spoken_by_us, stateless_shield
+from core.shield import Shield, spoken_by_us
+from core.shields import offer_tokens, shield_of, stateless_shield
 from core.telling import ChannelTelling, ShieldedTelling, Silence, Telling, Withheld
 from core.turn_requests import ALL, TurnRequest
 from core.turn_results import TurnResult, cut, result_of, stateless_events

@@ -49,7 +49,7 @@ from core.notes import MemoryNotes
 from core.outcomes import Answer, Failure, Postponed
 from core.privacy.restoring import Restorer
 from core.rows import own
-from core.shield import stateless_shield
+from core.shields import stateless_shield
 from core.sight import Sight
 from core.turn_requests import TurnRequest
 from core.turn_results import cut, failed, stateless_events
