@@ -78,4 +78,19 @@ WORK: tuple[Invariant, ...] = (
         "SELECT id FROM messages WHERE anonymised_at IS NOT NULL AND name IS NOT NULL AND id >= :since",
         REPORT_IT,
     ),
+    Invariant(
+        "imported_places_are_the_conversations",
+        "What an import says it has stored took places that its conversation has handed out.",
+        "SELECT k.target_id AS id FROM import_keys k JOIN conversations c ON c.id = k.target_id"
+        " WHERE k.kind = 'conversation' AND k.job_id >= :since"
+        " AND (k.account_id <> c.account_id OR k.last_seq >= c.next_seq)",
+        REPORT_IT,
+    ),
+    Invariant(
+        "an_ended_import_keeps_no_file",
+        "The file of an import, which holds what people said, goes with it, unless it was to be kept.",
+        "SELECT id FROM jobs WHERE kind = 'import' AND finished_at IS NOT NULL AND file_id IS NOT NULL"
+        " AND params ->> 'keep' IS DISTINCT FROM 'true' AND id >= :since",
+        REPORT_IT,
+    ),
 )

@@ -192,6 +192,21 @@ BROKEN = {
             " SELECT gen_random_uuid(), account_id, 'delete', id FROM r, generate_series(1, 2)"
         ),
     ],
+    "imported_places_are_the_conversations": [
+        AN_ENDED_JOB,
+        (
+            "INSERT INTO import_keys (account_id, kind, key, number, job_id, target_id, made, first_seq,"
+            "  last_seq) SELECT j.account_id, 'conversation', decode(repeat('00', 16), 'hex'), 1, j.id, c.id, true, 1,"
+            "  c.next_seq FROM jobs j JOIN conversations c USING (account_id) LIMIT 1"
+        ),
+    ],
+    "an_ended_import_keeps_no_file": [
+        AN_ENDED_JOB,
+        (
+            "WITH f AS (INSERT INTO files (id, account_id) SELECT gen_random_uuid(), account_id FROM jobs"
+            " LIMIT 1 RETURNING id) UPDATE jobs SET kind = 'import', file_id = f.id FROM f"
+        ),
+    ],
     "anonymous_messages_name_nobody": ["UPDATE messages SET anonymised_at = now(), name = 'Ada'"],
     "retention_is_started": [A_RULE],
     "no_lease_is_forgotten": [
