@@ -196,7 +196,8 @@ BROKEN = {
         AN_ENDED_JOB,
         (
             "INSERT INTO import_keys (account_id, kind, key, number, job_id, target_id, made, first_seq,"
-            "  last_seq) SELECT j.account_id, 'conversation', decode(repeat('00', 16), 'hex'), 1, j.id, c.id, true, 1,"
+            "  last_seq) SELECT j.account_id, 'conversation', decode(repeat('00', 16), 'hex'), 1, j.id, c.id,"
+            "  true, 1,"
             "  c.next_seq FROM jobs j JOIN conversations c USING (account_id) LIMIT 1"
         ),
     ],
