@@ -43,6 +43,6 @@ def test_a_deletion_is_previewed_confirmed_carried_out_and_receipted(installatio
 
 @pytest.mark.timeout(290)
 def test_a_deletion_survives_the_death_of_its_workers_and_of_its_database():
-    storm = [sys.executable, "-m", "tests.acceptance.lost_workers", "--messages", "20000", "--rate", "1600/s"]
+    storm = [sys.executable, "-m", "tests.acceptance.lost_workers", "--messages", "10000", "--rate", "1200/s"]
     done = subprocess.run(storm, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-4000:]

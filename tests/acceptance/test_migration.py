@@ -14,6 +14,6 @@ pytestmark = pytest.mark.acceptance
 
 @pytest.mark.timeout(290)
 def test_a_migration_survives_the_death_of_its_workers_and_of_its_database():
-    storm = [sys.executable, "-m", "tests.acceptance.lost_movers", "--talks", "150", "--gap", "1.5"]
+    storm = [sys.executable, "-m", "tests.acceptance.lost_movers", "--talks", "80", "--gap", "1.5"]
     done = subprocess.run(storm, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-4000:]
