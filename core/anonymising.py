@@ -3,6 +3,9 @@
 Each batch rewrites some hundred messages and all that was made of them, moves the cursor and the counters. A
 conversation that is anonymised as a whole gets rid of its labels, its contact and its files once the last of
 its messages was dealt with. One walk is enough: what was there when the job was made is behind the cursor.
+
+Authors are looked for by the names that messages have, so these must outlast the texts: a conversation that
+is too long for one batch is walked through twice, and its names go the second time.
 """
 
 from __future__ import annotations
@@ -33,8 +36,10 @@ log = structlog.get_logger()
 MOST = 250  # messages of a batch: each may be a quarter of a megabyte
 MOST_ERRORS = 1000  # rows of a job's report
 BUCKET = "anonymise"
+NO_ID = uuid.UUID(int=0)
 SHOWN = "m.id, m.account_id, m.conversation_id, m.seq, m.text, m.name, m.description, m.meta, m.pii,"
-SHOWN += " m.pii_state, m.text_rev, m.run_id, m.step"
+SHOWN += " m.pii_state, m.text_rev, m.run_id, m.step, m.type"
+OF_NAMES = 2  # the round of a walk in which a long conversation loses its authors' names
 NEXT = text(
     f"SELECT {SHOWN} FROM messages m WHERE m.conversation_id = ANY(CAST(:in AS uuid[]))"  # noqa: S608 (a constant)
     " AND (m.conversation_id, m.seq) > (:at, :seq) AND m.anonymised_at IS NULL"
@@ -49,6 +54,7 @@ class _Piece:
     messages: Sequence[Row[Any]]
     following: Place | None  # None: this was the end
     ended: list[uuid.UUID] = field(default_factory=list)
+    keeps_names: bool = False  # the conversation goes on in another batch, which looks for its authors
 
 
 class Anonymisation:
@@ -112,11 +118,14 @@ class Anonymisation:
 
 
 def _of_conversations(session: Session, job: Job, selection: Selection, place: Place, most: int) -> _Piece:
-    """The next messages of the next conversations; the last may be gone on with by the next batch."""
-    begin = place.at if place.seq else uuid.UUID(int=place.at.int + 1)
+    """The next messages of the next conversations, or of the long one that is gone on with."""
+    within = place.seq > 0 or place.round == OF_NAMES
+    begin = place.at if within else uuid.UUID(int=place.at.int + 1)
     page = conversations_from(session, selection, job.account_id, begin, most)
     if not page:
         return _Piece((), None)
+    if within and page[0].id == place.at:
+        return _of_a_long_one(session, job, selection, place, most)
     among, places = [], 0
     for row in page:
         among.append(row.id)
@@ -124,13 +133,28 @@ def _of_conversations(session: Session, job: Job, selection: Selection, place: P
         if places > most:
             break
     ours = lock_selected(session, selection, job.account_id, among)
-    values = {"in": ours, "at": place.at, "seq": place.seq, "most": most}
-    messages = session.execute(NEXT, values).all()
+    messages = session.execute(NEXT, {"in": ours, "at": NO_ID, "seq": 0, "most": most}).all()
     if len(messages) < most:
-        return _Piece(messages, replace(place, at=among[-1], seq=0), ours)
-    last = messages[-1]
-    following = replace(place, at=last.conversation_id, seq=last.seq)
-    return _Piece(messages, following, [one for one in ours if one < last.conversation_id])
+        return _Piece(messages, Place(at=among[-1]), ours)
+    cut = messages[-1].conversation_id
+    ended = [one for one in ours if one < cut]
+    whole = [one for one in messages if one.conversation_id < cut]
+    if whole:  # the one that may be cut is begun by the next batch, as a whole if it can be
+        return _Piece(whole, Place(at=uuid.UUID(int=cut.int - 1)), ended)
+    return _Piece(messages, Place(at=cut, seq=messages[-1].seq), ended, keeps_names=True)
+
+
+def _of_a_long_one(session: Session, job: Job, selection: Selection, place: Place, most: int) -> _Piece:
+    """The next messages of a conversation that was begun: first their texts, then the names of authors."""
+    ours = lock_selected(session, selection, job.account_id, [place.at])
+    messages = session.execute(NEXT, {"in": ours, "at": place.at, "seq": place.seq, "most": most}).all()
+    of_names = place.round == OF_NAMES
+    if len(messages) == most:
+        following = replace(place, seq=messages[-1].seq)
+    else:
+        following = Place(at=place.at) if of_names else Place(OF_NAMES, at=place.at)
+    ended = ours if of_names and len(messages) < most else []
+    return _Piece(messages, following, ended, keeps_names=not of_names)
 
 
 def _deal(session: Session, job: Job, what: What, piece: _Piece) -> int:
@@ -142,23 +166,27 @@ def _deal(session: Session, job: Job, what: What, piece: _Piece) -> int:
     made: list[Rewritten] = []
     for message in piece.messages:
         try:
-            made.append(rewritten(message, anonymisers[message.conversation_id]))
+            anonymiser = anonymisers[message.conversation_id]
+            made.append(rewritten(message, anonymiser, keeps_name=piece.keeps_names))
         except Exception as error:  # noqa: BLE001 (one that breaks must not keep the others; no traceback: it holds text)
+            if piece.keeps_names:
+                continue  # it is tried again, and told, with the names
             log.error("message_not_anonymised", message=str(message.id), error=type(error).__name__)
             _report(session, job, message.seq)
     files = rewrite_messages(session, made)
+    dealt = sum(not one.keeps_name for one in made)
     bad = close_conversations(session, piece.ended, anonymisers)
     files += bad.files
     if what is What.CONVERSATIONS:
         job.done += len(piece.ended) - len(bad.failed)
         job.failed += len(bad.failed)
     else:
-        job.done += len(made)
-        job.failed += len(piece.messages) - len(made)
+        job.done += dealt
+        job.failed += len(piece.messages) - dealt
     job.total = max(job.total or 0, job.done + job.failed)
     messages, attachments = job.counts.get("messages", 0), job.counts.get("attachments", 0)
-    job.counts = {**job.counts, "messages": messages + len(made), "attachments": attachments + files}
-    return len(made)
+    job.counts = {**job.counts, "messages": messages + dealt, "attachments": attachments + files}
+    return dealt
 
 
 def _report(session: Session, job: Job, place: int) -> None:

@@ -23,7 +23,7 @@ from core.privacy.operators import stored
 from core.settlement import SUMMARY
 from core.talking import channels_of
 from core.vault import forget_tokens
-from models import MAX_TEXT_BYTES, Conversation, Message, PiiState
+from models import MAX_TEXT_BYTES, Conversation, Message, MessageType, PiiState
 
 log = structlog.get_logger()
 
@@ -42,12 +42,13 @@ FORGET_SUMMARIES = text(
     " (SELECT FROM messages m WHERE m.run_id = r.id AND m.step = 'reply') ORDER BY r.id FOR NO KEY UPDATE)"
 )
 WRITE = text(
-    "UPDATE messages m SET text = u.text, name = NULL, description = u.description, meta = u.meta,"
-    " pii = u.pii, pii_types = CASE WHEN u.pii IS NOT NULL THEN"
+    "UPDATE messages m SET text = u.text, name = CASE WHEN u.keeps THEN m.name END,"
+    " description = u.description, meta = u.meta, pii = u.pii, pii_types = CASE WHEN u.pii IS NOT NULL THEN"
     "  ARRAY(SELECT DISTINCT e ->> 't' FROM jsonb_array_elements(u.pii) AS e ORDER BY 1) END,"
-    " text_rev = m.text_rev + u.changed::int, updated_at = now(), anonymised_at = now()"
-    " FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS u (id uuid, text text, description text, meta jsonb,"
-    "  pii jsonb, changed bool) WHERE m.id = u.id"
+    " text_rev = m.text_rev + u.changed::int, updated_at = now(),"
+    " anonymised_at = CASE WHEN NOT u.keeps THEN now() END FROM jsonb_to_recordset(CAST(:rows AS jsonb))"
+    "  AS u (id uuid, text text, description text, meta jsonb, pii jsonb, changed bool, keeps bool)"
+    " WHERE m.id = u.id"
 )
 DROP_FILES = text("DELETE FROM attachments WHERE message_id = ANY(CAST(:ids AS uuid[]))")
 DROP_FILES_OF = text("DELETE FROM attachments WHERE conversation_id = ANY(CAST(:ids AS uuid[]))")
@@ -72,13 +73,14 @@ LEFT = text(
 
 @dataclass(frozen=True)
 class Rewritten:
-    """A message as it was, and as it is to be stored."""
+    """A message as it was, and as it is to be stored; with its author's name it is not anonymous yet."""
 
     before: Row[Any]
     text: str = field(repr=False)
     description: str | None = field(repr=False)
     meta: Any = field(repr=False)
     pii: list[dict[str, Any]] | None
+    keeps_name: bool = False
 
     @property
     def changed(self) -> bool:
@@ -86,7 +88,7 @@ class Rewritten:
 
     def document(self) -> dict[str, Any]:
         row = {"id": str(self.before.id), "text": self.text, "description": self.description}
-        return {**row, "meta": self.meta, "pii": self.pii, "changed": self.changed}
+        return {**row, "meta": self.meta, "pii": self.pii, "changed": self.changed, "keeps": self.keeps_name}
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,11 @@ class Closed:
     files: int
 
 
-def rewritten(message: Row[Any], anonymiser: Anonymiser) -> Rewritten:
-    """What a message is to be stored as; pure, and may raise whatever a text can break."""
+def rewritten(message: Row[Any], anonymiser: Anonymiser, *, keeps_name: bool = False) -> Rewritten:
+    """What a message is to be stored as; pure, and may raise whatever a text can break.
+
+    `keeps_name`: an author's name stays for now, for the texts that are still to come.
+    """
     found = anonymiser.text(message.text, message.pii)
     words, pii = found.text, stored(found.taken)
     if len(words) > len(message.text) and len(words.encode()) > MAX_TEXT_BYTES:
@@ -106,7 +111,8 @@ def rewritten(message: Row[Any], anonymiser: Anonymiser) -> Rewritten:
         pii = [one for one in pii if one["e"] <= len(words)]
     meta = anonymiser.tree(message.meta)
     json.dumps(meta, allow_nan=False)  # a number that JSON cannot say would break the whole batch
-    return Rewritten(message, words, anonymiser.label(message.description), meta, pii or None)
+    keeps = keeps_name and message.type == MessageType.USER and message.name is not None
+    return Rewritten(message, words, anonymiser.label(message.description), meta, pii or None, keeps)
 
 
 def rewrite_messages(session: Session, made: Sequence[Rewritten]) -> int:

@@ -398,10 +398,10 @@ def test_a_message_that_breaks_is_counted_reported_and_tried_again(context, acco
     )
     real = anonymising.rewritten
 
-    def breaking(message, anonymiser):
+    def breaking(message, anonymiser, **fields):
         if message.text.startswith("break"):
             raise ValueError(message.text)
-        return real(message, anonymiser)
+        return real(message, anonymiser, **fields)
 
     with monkeypatch.context() as patch:
         patch.setattr(anonymising, "rewritten", breaking)
@@ -668,3 +668,43 @@ def test_the_api_asks_for_it_as_for_a_deletion(context, account, client):
     assert told["filter"] == {"all": True}
     assert client.get(f"/api/v1/job/{made['id']}/receipt").status_code == 409
     assert json.dumps(client.get("/api/v1/job/list?kind=anonymise").json()).count(made["id"]) >= 1
+
+
+@pytest.mark.parametrize("most", [1, 3, 10])
+def test_an_author_is_looked_for_in_all_of_a_conversation_however_small_the_batches(
+    context, account, monkeypatch, most
+):
+    """Whoever is named in the first message alone is gone from the last, which another batch deals with."""
+    monkeypatch.setattr(anonymising, "MOST", most)
+    talks = [a_conversation(context, account).id for _ in range(3)]
+    for talk in talks:
+        drafts = [Draft(MessageType.USER, "Hello.", name="Waldemar Zyx")]
+        drafts += [Draft(MessageType.USER, f"Word {n}.", name="Elfriede Qua") for n in range(4)]
+        drafts += [Draft(MessageType.BOT, "Good bye, Waldemar Zyx and Elfriede Qua.")]
+        with context.transaction(account) as session:
+            create_messages(session, talk, drafts)
+    ended = done(context, account)
+    assert (ended.state, ended.done, ended.counts["messages"]) == ("completed", 3, 18)
+    for talk in talks:
+        assert [one["name"] for one in said(context, talk)] == [None] * 6
+        assert all(one["anonymised_at"] for one in said(context, talk))
+        assert said(context, talk)[-1]["text"] == "Good bye, <PERSON> and <PERSON>."
+
+
+def test_one_that_is_cancelled_in_the_middle_of_a_conversation_leaves_its_names_to_the_next(
+    context, account, monkeypatch, small
+):
+    talk = a_conversation(context, account).id
+    with context.transaction(account) as session:
+        drafts = [Draft(MessageType.USER, f"Word {n}.", name="Waldemar Zyx") for n in range(15)]
+        create_messages(session, talk, [*drafts, Draft(MessageType.BOT, "Good bye, Waldemar Zyx.")])
+    job = a_job(context, account)
+    killed_at(monkeypatch, 2)
+    with pytest.raises(SystemExit):
+        carry_on(context, job.id)
+    with context.transaction(account) as session:
+        cancel_job(session, job.id)
+    assert {one["anonymised_at"] for one in said(context, talk)} == {None}
+    assert done(context, account, "messages").counts["messages"] == 16
+    assert {one["name"] for one in said(context, talk)} == {None}
+    assert all("Waldemar" not in one["text"] for one in said(context, talk))
