@@ -16,9 +16,12 @@ from core.exporters.writer import Totals, Wrote
 from core.importers.records import Attachment, Conversation, Message
 
 _TITLES: Mapping[str, str] = {"user": "User", "bot": "Bot"}
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
-_CODE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)")
-_ACTIVE = re.compile(r"<(?=[A-Za-z/!?])|!(?=\[)")
+# A block of code that every reader of Markdown takes for one, whatever was written before it.
+_FENCE = re.compile(r"(`{3,})[^`]*|(~{3,}).*")
+_END = re.compile(r" {0,3}(`{3,}|~{3,})[ \t]*")
+_MAYBE = re.compile(r"`{3}|~{3}")
+# With the backslashes before it, which would take the effect of ours away.
+_ACTIVE = re.compile(r"(?<!\\)(\\*)(<(?=[A-Za-z/!?])|!(?=\[))")
 _INLINE = re.compile(r"([\\`*_\[\]<>#|!])")
 
 
@@ -53,28 +56,23 @@ def plain(text: str) -> str:
 
 
 def harmless(text: str) -> str:
-    """A text whose tags and images are shown as they are written; code stays as it is."""
-    lines, fence = [], ""
+    """A text whose tags and images are shown as they are written, also in the middle of a line of code.
+
+    Blocks of code stay as they are, up to the first that might be none (in a list, say): readers differ.
+    """
+    lines, fence, doubtful = [], "", False
     for line in text.splitlines():
-        found = _FENCE.match(line)
         if fence:
-            if found and found[1].startswith(fence) and not line.strip().strip(fence[0]):
-                fence = ""
+            end = _END.fullmatch(line)
+            fence = "" if end and end[1].startswith(fence) else fence
             lines.append(line)
-        elif found:
-            fence = found[1]
+        elif not doubtful and (begin := _FENCE.fullmatch(line)):
+            fence = begin[1] or begin[2]
             lines.append(line)
         else:
-            lines.append(_escaped(line))
+            doubtful = doubtful or _MAYBE.search(line) is not None
+            lines.append(_ACTIVE.sub(r"\1\1\\\2", line))
     return "\n".join(lines)
-
-
-def _escaped(line: str) -> str:
-    parts, done = [], 0
-    for code in _CODE.finditer(line):
-        parts += [_ACTIVE.sub(r"\\\g<0>", line[done : code.start()]), code.group()]
-        done = code.end()
-    return "".join((*parts, _ACTIVE.sub(r"\\\g<0>", line[done:])))
 
 
 def _heading(conversation: Conversation) -> str:

@@ -239,7 +239,20 @@ def test_nothing_that_was_said_passes_for_a_heading(texts, title):
         ("Write to <EMAIL_ADDRESS>.", "Write to \\<EMAIL_ADDRESS>."),
         ("<script>x</script>", "\\<script>x\\</script>"),
         ("![x](http://tracker.example/1.png)", "\\![x](http://tracker.example/1.png)"),
-        ("1 < 2 and `a <b>` but <b>", "1 < 2 and `a <b>` but \\<b>"),
+        ("1 < 2 and `a <b>` but <b>", "1 < 2 and `a \\<b>` but \\<b>"),
+        # A backslash before ours would take its effect away.
+        ("\\<img src=x>", "\\\\\\<img src=x>"),
+        ("\\![x](u)", "\\\\\\![x](u)"),
+        # What looks like code and is none: escaped, begun in the line before, of unequal length, in a table.
+        ("\\` <img src=x> `", "\\` \\<img src=x> `"),
+        ("a `\nb ` <img src=x> `", "a `\nb ` \\<img src=x> `"),
+        ("``<img src=x>`", "``\\<img src=x>`"),
+        ("| ` | <img src=x> ` |", "| ` | \\<img src=x> ` |"),
+        # What looks like a block of code and is none, or is one of which another end is seen.
+        ("``` a`b\n<img src=x>", "``` a`b\n\\<img src=x>"),
+        ("- a\n  ```\n<img src=x>", "- a\n  ```\n\\<img src=x>"),
+        (" ```\n```\n<img src=x>", " ```\n```\n\\<img src=x>"),
+        ("> ```\n```\n<img src=x>", "> ```\n```\n\\<img src=x>"),
         ("```html\n<b>\n```\n<b>", "```html\n<b>\n```\n\\<b>"),
         ("~~~\n```\n<b>\n~~~~\n<i>", "~~~\n```\n<b>\n~~~~\n\\<i>"),
         ("**bold** and # no heading", "**bold** and # no heading"),
@@ -247,6 +260,11 @@ def test_nothing_that_was_said_passes_for_a_heading(texts, title):
 )
 def test_markdown_keeps_its_meaning_but_draws_and_loads_nothing(text, shown):
     assert harmless(text) == shown
+
+
+def test_markdown_of_a_text_that_is_all_backslashes_or_backticks_takes_no_longer():
+    for sign in ("\\", "`", "~", "!", "\\`"):
+        assert harmless(sign * 200_000 + "x")
 
 
 def test_markdown_tells_who_when_and_which_files():
