@@ -27,6 +27,7 @@ from core.annotations import (
 )
 from core.context import Context, settings_of
 from core.errors import CrontalkError, Unavailable
+from core.holds import is_held, keep_holds
 from core.privacy.model import ModelAway, namer_of
 from core.privacy.policy import Direction
 from core.privacy.spans import Span
@@ -91,6 +92,13 @@ def _annotated(context: Context, claimed: Sequence[ClaimedAnnotation]) -> str:
     return outcome
 
 
+def _is_kept(session: Session, message: Message) -> bool:
+    """Whether it is history that a legal hold is on; what was just written gets its second look."""
+    return message.pii_state not in {PiiState.PENDING, PiiState.BLOCKED} and is_held(
+        session, message.conversation_id
+    )
+
+
 @dataclass(frozen=True)
 class _Named:
     """What the operator's model found in a text, and which model it was."""
@@ -102,10 +110,11 @@ class _Named:
 def _annotate_one(context: Context, claimed: ClaimedAnnotation) -> None:
     named = _named(context, claimed) if context.settings.pii_ner else None
     with context.transaction(claimed.account_id) as session:
+        keep_holds(session)
         session.execute(LOCK, {"id": claimed.conversation_id})
         session.execute(LOCK_RUN, {"id": claimed.message_id})
         message = session.get(Message, claimed.message_id, with_for_update=True)
-        if message is not None and message.text_rev == claimed.text_rev:
+        if message is not None and message.text_rev == claimed.text_rev and not _is_kept(session, message):
             _write(session, message, named)
         end_annotation(session, claimed)
 

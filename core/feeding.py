@@ -23,6 +23,7 @@ from core.annotation_jobs import annotation_progress_of, end_annotation_job, sco
 from core.annotations import HINT, QUEUE
 from core.context import Context, settings_of
 from core.errors import CrontalkError, Unavailable
+from core.holds import held_of
 from core.prompts import refresh_prompts
 from core.publisher import Hint
 from core.rows import database_now
@@ -231,8 +232,10 @@ def _walk(session: Session, job: Job, room: int) -> bool:
     _protect_labels(session, shields, place, last)
     again = job.params.get("again", False)
     with_model = settings_of(session).pii_ner is not None
-    stale = []
+    held, stale = held_of(session, ours), []
     for one in found:
+        if one.conversation_id in held:
+            continue  # its texts stay as they were said
         shield = shields.get(one.conversation_id)
         # Which model the workers have is known to them alone.
         asked = shield is not None and with_model and shield.policy.asks_model

@@ -28,6 +28,7 @@ HELD = (
 )
 NOT_HELD = f"NOT {HELD}"
 IS_HELD = text(f"SELECT {HELD} FROM conversations c WHERE c.id = :id")  # noqa: S608 (a constant)
+HELD_OF = text(f"SELECT c.id FROM conversations c WHERE c.id = ANY(CAST(:ids AS uuid[])) AND {HELD}")  # noqa: S608 (a constant)
 OF_IT = f" OR EXISTS (SELECT FROM conversations c WHERE c.{{link}} = :id AND {HELD})"
 # Whether a hold is on a bot, a task or a contact itself, or on the whole account. A held conversation needs
 # its bot and its contact as well; a task leaves a tombstone.
@@ -124,10 +125,20 @@ def is_free(session: Session, conversation_id: uuid.UUID | str) -> bool:
     return bool(session.info.get(FREE) == conversation_id)
 
 
+def is_held(session: Session, conversation_id: uuid.UUID) -> bool:
+    """Whether a hold is on a conversation, by whatever it is linked to; it stays so behind `keep_holds`."""
+    return bool(session.scalar(IS_HELD, {"id": conversation_id}))
+
+
+def held_of(session: Session, conversation_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    """Which of these conversations a hold is on."""
+    return set(session.scalars(HELD_OF, {"ids": list(conversation_ids)}))
+
+
 def refuse_held(session: Session, conversation_id: uuid.UUID) -> None:
     """Raises Conflict for a conversation that a hold is on, by whatever it is linked to."""
     keep_holds(session)
-    if not session.info.get(DESPITE) and session.scalar(IS_HELD, {"id": conversation_id}):
+    if not session.info.get(DESPITE) and is_held(session, conversation_id):
         raise Conflict("The conversation is under a legal hold; nothing of it goes before that is released.")
 
 

@@ -9,6 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from core.account_deletion import delete_account
+from core.annotating import annotate
+from core.annotation_jobs import create_annotation_job
 from core.attachments import delete_attachment
 from core.audit import list_audit
 from core.bots import delete_bot
@@ -22,8 +24,10 @@ from core.erasures import erasures_since
 from core.errors import Conflict, InvalidInput, NotAuthorized, NotFound, Unavailable
 from core.expiring import expire_conversations
 from core.exports import create_export_job
+from core.feeding import feed_annotations
 from core.holds import list_holds, place_hold, release_hold
 from core.messages import delete_message, list_messages, update_message
+from core.privacy_policies import owner_of, set_policy
 from core.talking import send
 from core.tasks import delete_task
 from core.undoing import undo_import
@@ -370,3 +374,42 @@ def test_a_receipt_of_an_account_is_applied_whatever_holds_are_back(context, acc
     assert apply_erasures(context, read_receipts(lines))[Outcome.ERASED] == 1
     assert one(context, "SELECT count(*) FROM accounts WHERE id = :id", id=account) == 0
     assert rows(context, "SELECT 1 FROM legal_holds") == []
+
+
+@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_history_that_is_held_is_not_rewritten_by_a_stricter_policy(context, account, linked, link, when):
+    """A policy cannot be undone: it would take out of what is held what the hold is there for."""
+    mail = "Write to grace.hopper@example.com"
+    execute(context, "UPDATE messages SET text = :mail", mail=mail)
+    with context.transaction(account) as session:
+        set_policy(session, owner_of(session), {"preset": "strict"})
+    if when == "before":
+        held(context, account, linked, link)
+    with context.transaction(account) as session:
+        job = create_annotation_job(session)
+    execute(context, "UPDATE jobs SET created_at = now() - interval '2 minutes' WHERE id = :id", id=job.id)
+    for _ in range(5):
+        execute(context, "UPDATE jobs SET run_at = now() WHERE id = :id", id=job.id)
+        feed_annotations(context)
+    if when == "meanwhile":
+        held(context, account, linked, link)
+    for row in rows(context, "SELECT message_id FROM annotations"):
+        annotate(context, row["message_id"])
+    execute(context, "UPDATE jobs SET run_at = now() WHERE id = :id", id=job.id)
+    feed_annotations(context)
+    assert [row["text"] for row in rows(context, "SELECT text FROM messages")] == [mail] * 3
+    ended = the_job(context, account, job.id)
+    assert (ended.state, ended.total, ended.failed) == ("completed", 3, 0)
+    assert ended.skipped == (3 if when == "before" else 0)
+
+
+def test_what_is_said_in_what_is_held_gets_its_second_look(context, account, linked):
+    with context.transaction(account) as session:
+        set_policy(session, owner_of(session), {"preset": "strict", "blockUntilAnnotated": True})
+    held(context, account, linked, "conversation_id")
+    with context.transaction(account) as session:
+        made = send(session, linked["conversation_id"], "Write to grace.hopper@example.com").message
+    assert annotate(context, made.id) == "annotated"
+    (row,) = rows(context, "SELECT text, pii_state FROM messages WHERE id = :id", id=made.id)
+    assert (row["text"], row["pii_state"]) == ("Write to <EMAIL_ADDRESS>", "done")
