@@ -15,7 +15,7 @@ from core.conversations import SLICE
 from core.delete_jobs import end_delete_job, rates_of
 from core.erasures import note_many
 from core.holds import keep_holds
-from core.purging import NOTHING, Purged, purge_conversations, trim_conversation
+from core.purging import purge_conversations, trim_conversation
 from core.selection import Selection, lock_selected
 from core.slices import TURN, Hold, Step
 from core.sweeping import sweep
@@ -91,15 +91,10 @@ def _purge(session: Session, job: Job, found: Found) -> tuple[int, int]:
         return swept.messages, swept.counted
     if not found.count:
         return 0, 0
-    purged = _purge_conversations(session, found)
+    trimmed = trim_conversation(session, found.ids[0], job) if found.long else 0
+    if trimmed >= SLICE:
+        return trimmed, 0
+    purged = purge_conversations(session, found.ids)
     if purged.messages or purged.ids:
         note_many(session, job, purged.ids, messages=purged.messages, attachments=purged.attachments)
-    return purged.messages, len(purged.ids)
-
-
-def _purge_conversations(session: Session, found: Found) -> Purged:
-    trimmed = trim_conversation(session, found.ids[0]) if found.long else NOTHING
-    if trimmed.messages == SLICE:
-        return trimmed
-    rest = purge_conversations(session, found.ids)
-    return Purged(rest.ids, trimmed.messages + rest.messages, trimmed.attachments + rest.attachments)
+    return trimmed + purged.messages, len(purged.ids)

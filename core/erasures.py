@@ -94,13 +94,16 @@ def note_many(
     session.execute(NOTE_MANY, {**values, **counts, "ids": as_array(ids)})
 
 
-def many_values(session: Session, kind: ErasureKind, job: Job) -> dict[str, Any]:
-    """What a receipt of many says besides ids and counts: the one that this batch of the job belongs to."""
+def many_values(session: Session, kind: ErasureKind, job: Job, part: str | None = None) -> dict[str, Any]:
+    """What a receipt of many says besides ids and counts: the one that this batch of the job belongs to.
+
+    `part`: of what the job does not count, so that it has a receipt of its own.
+    """
     return {
         "receipt": new_id(),
         "account": job.account_id,
         "kind": kind,
-        "target": uuid.uuid5(job.id, str(job.done // NAMED)),
+        "target": uuid.uuid5(job.id, part or str(job.done // NAMED)),
         "job": job.id,
         "actor": actor_of(session),
     }

@@ -15,8 +15,11 @@ from sqlalchemy.orm import Session
 
 from core.context import account_of, silence_after_commit
 from core.conversations import SLICE
+from core.rows import as_array
 from core.runs import cancel_turns_of_all
+from core.sweeping import between, sweep
 from core.talking import channels_of
+from models import Job
 
 # In the order of their ids, before runs and messages.
 LOCK = text(
@@ -26,9 +29,9 @@ LOCK = text(
 FORGET_SUMMARIES_OF = text(
     "UPDATE runs SET summary = NULL WHERE conversation_id = ANY(CAST(:ids AS uuid[])) AND summary IS NOT NULL"
 )
-PURGE = text(
-    "UPDATE conversations SET purge_epoch = purge_epoch + 1, updated_at = now()"
-    " WHERE id = ANY(CAST(:ids AS uuid[]))"
+SLICE_OF = text(
+    "SELECT min(seq), max(seq) FROM (SELECT seq FROM messages WHERE conversation_id = :id"
+    " ORDER BY seq LIMIT :slice) AS slice"
 )
 ATTACHED_TO = text("SELECT count(*) FROM attachments WHERE conversation_id = ANY(CAST(:ids AS uuid[]))")
 DELETE_SOME = text(
@@ -76,16 +79,21 @@ def purge_conversations(session: Session, conversation_ids: Sequence[uuid.UUID])
     return Purged([one for one in conversation_ids if one in ids], messages, attachments)
 
 
-def trim_conversation(session: Session, conversation_id: uuid.UUID) -> Purged:
-    """Removes a slice of a conversation that is going and too long to go in one piece."""
+def trim_conversation(session: Session, conversation_id: uuid.UUID, job: Job) -> int:
+    """Removes a slice of a conversation that is going and too long to go in one piece; answers how many
+    messages.
+
+    Whatever comes between this slice and the next, what has gone is named by a receipt, as messages.
+    """
     ours = _locked(session, [conversation_id])
     if not ours:
-        return NOTHING
+        return 0
     _silence(session, ours)
-    session.execute(PURGE, {"ids": ours})
-    before = session.execute(ATTACHED_TO, {"ids": ours}).scalar_one()
-    gone = int(session.execute(DELETE_SOME, {"ids": ours, "slice": SLICE}).rowcount)  # type: ignore[attr-defined]
-    return Purged([], gone, before - session.execute(ATTACHED_TO, {"ids": ours}).scalar_one())
+    first, last = session.execute(SLICE_OF, {"id": conversation_id, "slice": SLICE}).one()
+    if first is None:
+        return 0
+    chosen = between(as_array(ours), as_array([first]), as_array([last]))
+    return sweep(session, chosen, job, part=f"{conversation_id}:{first}").messages
 
 
 def _locked(session: Session, ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:

@@ -125,11 +125,11 @@ class Swept:
 NOTHING = Swept()
 
 
-def sweep(session: Session, chosen: Chosen, job: Job | None = None) -> Swept:
+def sweep(session: Session, chosen: Chosen, job: Job | None = None, *, part: str | None = None) -> Swept:
     """Removes messages and what hangs on them; of a job, with a receipt that names them.
 
     Those that have gone meanwhile, or are foreign, are left out. Checkpoints that turns have made from them
-    go with them.
+    go with them. Of a `part` of a job the receipt is one of its own.
     """
     values = {**chosen.values, "account": account_of(session), "places": chosen.conversations}
     if not session.execute(LOCK, values).scalar_one():
@@ -142,7 +142,8 @@ def sweep(session: Session, chosen: Chosen, job: Job | None = None) -> Swept:
     tokens = _tokens_in(session.execute(_statement(SAID, chosen), values)) if hanging.private else set()
     note = "" if job is None else NOTE_EVERY
     if job is not None:
-        values |= many_values(session, ErasureKind.MESSAGES, job) | {"attachments": hanging.attachments}
+        values |= many_values(session, ErasureKind.MESSAGES, job, part)
+        values |= {"attachments": hanging.attachments}
     gone = session.execute(_statement(DELETE, chosen, note), values).one()
     if tokens:
         _forget(session, sorted(tokens))

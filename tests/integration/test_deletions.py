@@ -24,6 +24,7 @@ from core.errors import Conflict, InvalidInput, NotAuthorized, NotFound, Unavail
 from core.file_names import Described
 from core.jobs import cancel_job, get_job, pause_job, resume_job
 from core.messages import create_messages, delete_message
+from core.privacy_policies import owner_of, set_policy
 from core.rates import Rate
 from core.ratings import rate
 from core.slices import hint_jobs, unserved_jobs
@@ -174,7 +175,45 @@ def test_conversations_go_with_all_they_hold(context, account, neighbour, small,
     assert (left(context, account), left(context, neighbour)) == (10, 40)
     with context.transaction(account) as session:
         receipt = receipt_of(session, job.id)
-    assert (receipt.conversations, receipt.messages, receipt.ids) == (5, 148, 5)
+    # Those of the long one as well, which went before it, some at a time.
+    assert (receipt.conversations, receipt.messages, receipt.ids) == (5, 148, 105)
+
+
+def test_what_has_gone_of_a_conversation_that_stays_has_receipts_and_leaves_no_values(
+    context, account, monkeypatch
+):
+    """A deletion of conversations that is cancelled in the middle of a long one."""
+    for module in ("core.deleting", "core.walking", "core.purging"):
+        monkeypatch.setattr(f"{module}.SLICE", 10)
+    with context.transaction(account) as session:
+        set_policy(session, owner_of(session), {"preset": "tokenise"})
+    talk = a_conversation(context, account).id
+    with context.transaction(account) as session:
+        drafts = [Draft(MessageType.USER, f"Write to a{number}@example.com") for number in range(25)]
+        create_messages(session, talk, drafts)
+    before = {row["id"] for row in rows(context, "SELECT id FROM messages")}
+    job = a_deletion(context, account, "conversations", all=True)
+    real, batches = deleting.Deletion.step, []
+
+    def interrupted(self):
+        step = real(self)
+        batches.append(step)
+        if len(batches) == 2:
+            with context.transaction(account) as session:
+                cancel_job(session, job.id)
+        return step
+
+    monkeypatch.setattr(deleting.Deletion, "step", interrupted)
+    assert carry_on(context, job.id) == "lost"
+    assert (left(context, account), the_job(context, account, job.id).done) == (5, 0)
+    assert one(context, "SELECT count(*) FROM pii_tokens") == 5
+    named = rows(context, "SELECT kind, unnest(target_ids) AS id FROM erasures")
+    still = {row["id"] for row in rows(context, "SELECT id FROM messages")}
+    assert {row["kind"] for row in named} == {"messages"}
+    assert {row["id"] for row in named} == before - still
+    with context.transaction(account) as session:
+        receipt = receipt_of(session, job.id)
+    assert (receipt.conversations, receipt.messages, receipt.ids) == (0, 20, 20)
 
 
 def test_a_preview_deletes_nothing_and_its_confirmation_begins_the_deletion(context, account):
