@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, StrictBool, StrictStr
+from pydantic import ConfigDict, Field, StrictBool, StrictStr, field_validator
 
 from api.chatbotkit.shapes import Moment, Request, Text
 from core.errors import InvalidInput
@@ -19,8 +19,14 @@ NAMES = {
 }
 
 
+# A word that is not known may be one that was to keep something: `befor` must not delete everything.
+STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
 class DeletionFilter(Request):
     """What is left out does not matter; what is given must all hold."""
+
+    model_config = STRICT
 
     conversationId: OneOrMany = Field(default=None, description="One, or up to 100; as the next three.")
     taskId: OneOrMany = None
@@ -34,6 +40,14 @@ class DeletionFilter(Request):
     ids: list[StrictStr] | None = Field(default=None, description="Up to 10,000; unknown ones are left out.")
     everything: StrictBool = Field(default=False, alias="all", description="All there is; nothing else then.")
 
+    @field_validator("before", "after", mode="before")
+    @classmethod
+    def _is_said(cls, value: Any) -> Any:
+        """Elsewhere an empty text clears; a filter that has none has no instant either."""
+        if value == "":
+            raise ValueError("must be epoch milliseconds or an ISO-8601 date-time with its offset")
+        return value
+
     def wanted(self) -> dict[str, Any]:
         """As the verbs name it."""
         given = {name: getattr(self, name) for name in type(self).model_fields}
@@ -42,6 +56,8 @@ class DeletionFilter(Request):
 
 
 class DeletionRequest(Request):
+    model_config = STRICT
+
     what: Literal["messages", "conversations"] | None = Field(
         default=None, description="Of a deletion: messages, or conversations with all they hold."
     )

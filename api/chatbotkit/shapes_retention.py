@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, StrictBool
 
 from api.chatbotkit.shapes import Answer, Identified, Milliseconds, Request, Text
+from api.chatbotkit.shapes_deletions import STRICT
 
 What = Literal["conversations", "messages"]
 DURATION = "30d, 12w or 1y: whole days, weeks of 7 of them, years of 365."
@@ -15,6 +16,8 @@ LINKS = {"taskId": "task_id", "botId": "bot_id", "source": "source"}
 
 
 class ChangeRule(Request):
+    model_config = STRICT  # a rule with a scope that is not known would be one of the whole account
+
     what: What | None = Field(
         default=None,
         description="conversations (unless told), by the age of their last message; messages, by their own.",
@@ -89,6 +92,8 @@ class ForecastAnswer(Answer):
 
 
 class PlaceHold(Request):
+    model_config = STRICT
+
     conversationId: Text = Field(default=None, description="One of these four, or all.")
     contactId: Text = None
     taskId: Text = None

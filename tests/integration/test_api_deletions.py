@@ -8,7 +8,7 @@ import pytest
 
 from core.carrying import carry_on
 from tests.deletions import left, some_talks
-from tests.factories import a_task
+from tests.factories import a_task, rows
 
 API = "/api/v1/job"
 
@@ -98,10 +98,18 @@ def test_an_unconfirmed_deletion_is_told_again_with_its_confirmation(client, wan
         ({"kind": "delete", "what": "messages", "filter": {"botId": str(uuid.uuid4())}}, 404),
         ({"kind": "delete", "what": "messages", "filter": {"all": True}, "confirm": "x"}, 409),
         ({"kind": "annotate", "all": True, "rate": "1/s"}, 400),
+        # What is not understood might be what was to be kept.
+        ({"kind": "delete", "what": "messages", "filter": {"type": "user", "befor": 1}}, 400),
+        ({"kind": "delete", "what": "messages", "filter": {"type": "user", "before": ""}}, 400),
+        ({"kind": "delete", "what": "messages", "filter": {"type": "user", "after": ""}}, 400),
+        ({"kind": "delete", "what": "messages", "filter": {"type": "user"}, "before": 1}, 400),
+        ({"kind": "anonymise", "what": "messages", "filter": {"type": "user", "task_id": "x"}}, 400),
+        ({"kind": "export", "filter": {"status": "active", "botID": "x"}}, 400),
     ],
 )
-def test_what_cannot_be_deleted_is_refused(client, body, status):
+def test_what_cannot_be_deleted_is_refused(client, context, body, status):
     refused(client.post(f"{API}/create", json=body), status)
+    assert rows(context, "SELECT 1 FROM jobs") == []
 
 
 def test_another_accounts_things_are_out_of_reach(client, context, account, foreign_task):

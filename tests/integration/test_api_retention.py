@@ -48,6 +48,7 @@ def test_a_rule_is_made_shown_changed_and_taken_away(context, account, client):
         {"anonymiseAfter": "2w", "deleteAfter": "14d"},
         {"what": "files", "deleteAfter": "30d"},
         {"source": "", "deleteAfter": "30d"},
+        {"bot_id": "x", "deleteAfter": "30d"},  # not understood, it would be a rule of the whole account
     ],
 )
 def test_a_rule_that_cannot_work_is_400(client, context, body):
