@@ -26,11 +26,17 @@ MAKE = text(
 # Whoever waited for the lock reads the row, and the clock, as they are then.
 OPEN = text(
     "SELECT tokens, GREATEST(0, extract(epoch FROM clock_timestamp() - updated_at))::float8 AS elapsed,"
-    " GREATEST(updated_at, clock_timestamp()) AS now"
+    " GREATEST(updated_at, clock_timestamp()) AS now,"
+    " updated_at > clock_timestamp() + interval '1 second' AS ahead"
     " FROM rate_buckets WHERE account_id = :account AND kind = :kind FOR UPDATE"
 )
 TAKE = text(
     "UPDATE rate_buckets SET tokens = :left, updated_at = :now WHERE account_id = :account AND kind = :kind"
+)
+# A clock that was set back has this bucket wait for a time that may be years away.
+SET_BACK = text(
+    "UPDATE rate_buckets SET updated_at = clock_timestamp() WHERE account_id = :account AND kind = :kind"
+    " RETURNING updated_at"
 )
 FORGET = text("DELETE FROM rate_buckets WHERE account_id = :account AND kind = :kind")
 
@@ -91,6 +97,8 @@ class Buckets:
         if row is None:
             self._session.execute(MAKE, place)
             row = self._session.execute(OPEN, place).one()
+        if row.ahead:
+            return row.tokens, self._session.execute(SET_BACK, place).scalar_one()
         return refilled(row.tokens, row.elapsed, per_second), row.now
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
@@ -327,12 +327,19 @@ def _source(session: Session, value: Any) -> tuple[str, Any]:
     return "source", checked_text(value, "The source", longest=1000, empty=True)
 
 
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:  # at either end of time, where no other instant is near
+        return value.replace(tzinfo=UTC)
+
+
 def _instant(name: str) -> Callable[[Session, Any], tuple[str, Any]]:
     def checked(session: Session, value: Any) -> tuple[str, Any]:
         del session
         if not isinstance(value, datetime) or value.tzinfo is None:
             raise InvalidInput(f"{name} takes an instant.")
-        return name, value.isoformat()
+        return name, _in_utc(value).isoformat()
 
     return checked
 

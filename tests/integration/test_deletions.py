@@ -629,3 +629,26 @@ def test_due_deletions_are_hinted_and_found_by_the_poll_worker(context, account)
         pause_job(session, job.id)
         assert get_job(session, job.id)[1].seconds is None
     assert unserved_jobs(context, timedelta(0), 5) == []
+
+
+def test_instants_are_compared_as_instants_whatever_their_zones(context, account):
+    before = datetime.fromisoformat("2026-01-01T00:30:00-05:00")
+    after = datetime.fromisoformat("2026-01-01T01:00:00+00:00")
+    with context.transaction(account) as session:
+        assert preview_deletion(session, "messages", {"before": before, "after": after}).counted.count == 0
+        earlier = datetime.fromisoformat("2026-01-01T09:00:00+09:00")
+        with pytest.raises(InvalidInput):
+            preview_deletion(session, "messages", {"before": earlier, "after": after})
+
+
+def test_a_bucket_of_a_clock_that_was_ahead_gives_again(context, account):
+    """A clock that jumped ahead, and back, keeps nobody waiting until it gets there again."""
+    rates = [("delete", Rate(100, 1))]
+    with context.transaction(account) as session:
+        Buckets(session, account, rates)
+    execute(context, "UPDATE rate_buckets SET tokens = 0, updated_at = now() + interval '1 year'")
+    with context.transaction(account) as session:
+        Buckets(session, account, rates)
+    execute(context, "UPDATE rate_buckets SET updated_at = updated_at - interval '1 second'")
+    with context.transaction(account) as session:
+        assert Buckets(session, account, rates).grant(20).count == 20
