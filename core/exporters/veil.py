@@ -3,6 +3,7 @@
 redacted   everything is looked at once more on the way out, under the preset `recommended`, and tokens and
            hashes are written as inert `<KIND>`: nothing in the file leads back, or from one text to another.
 tokenised  as it is stored, wherever privacy has looked at it; what privacy has never looked at is redacted.
+           Nobody knows that of labels and of files' names: they are looked at once more, and keep tokens.
 original   as it is stored, with the values behind its tokens.
 
 Whoever a conversation was with is told by name in `original` alone.
@@ -48,7 +49,7 @@ class Mode(StrEnum):
 class Kept:
     """What of a conversation is known beside it: its tokens, and in `original` the values behind them.
 
-    `looked`: privacy looks at what the conversation says of itself.
+    `looked`: privacy looks at what the conversation says of itself, from some time on.
     """
 
     tokens: Collection[str] = frozenset()
@@ -69,7 +70,7 @@ def veiled_conversation(conversation: Conversation, mode: Mode, kept: Kept) -> C
             meta=_restored_tree(conversation.meta, kept),
         )
     veil = _Veil(kept.tokens)
-    own = _Veil(kept.tokens, as_stored=mode is Mode.TOKENISED and kept.looked)
+    own = _Veil(kept.tokens, keeps=mode is Mode.TOKENISED and kept.looked)
     contact, policy = conversation.contact, conversation.policy
     return replace(
         conversation,
@@ -89,7 +90,8 @@ def veiled_message(message: Message, mode: Mode, kept: Kept, *, looked: bool) ->
     if mode is Mode.ORIGINAL:
         return _seen(message, kept) if kept.values else message
     if mode is Mode.TOKENISED and looked:
-        return message
+        files = _Veil(kept.tokens, keeps=True).files(message.attachments)
+        return replace(message, attachments=files) if files else message
     veil = _Veil(kept.tokens)
     text, entities = veil.text(message.text, message.entities)
     if not (message.name or message.description or message.meta or message.attachments or entities) and (
@@ -155,17 +157,20 @@ _TOOLS = PassingTools()
 
 @dataclass(frozen=True)
 class _Veil:
-    """Makes texts harmless. `tokens`: those that lead to a value; a label of ours is always taken for one."""
+    """Makes texts harmless. `tokens`: those that lead to a value; a label of ours is always taken for one.
+
+    `keeps`: tokens and hashes stay.
+    """
 
     tokens: Collection[str]
-    as_stored: bool = False
+    keeps: bool = False
 
     def label(self, text: str | None) -> str | None:
         return self.text(text)[0] if text else text
 
     def tree(self, value: Any) -> Any:
         """A meta: every string, its keys, and numbers that are long enough to be somebody's."""
-        if self.as_stored or not value:
+        if not value:
             return value
         if isinstance(value, str):
             return self.label(value)
@@ -186,9 +191,7 @@ class _Veil:
 
     def text(self, text: str, entities: Sequence[Entry] = ()) -> tuple[str, tuple[Entry, ...]]:
         """A text as it leaves, and its entities where they then stand."""
-        if self.as_stored:
-            return text, tuple(entities)
-        if "[" in text or "<" in text:
+        if not self.keeps and ("[" in text or "<" in text):
             text, entities = self._inert(text, entities)
         spans = detect(text, _SCOPE)
         if not spans and not entities:

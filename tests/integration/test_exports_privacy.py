@@ -6,16 +6,21 @@ import json
 
 import pytest
 
+from core.annotating import annotate
+from core.annotation_jobs import create_annotation_job
 from core.blobs import read_stored
+from core.conversations import update_conversation
 from core.dataset_files import attach_file, sync_dataset_file
 from core.drafts import Draft
 from core.errors import NotAuthorized
 from core.exporters import FORMATS
 from core.exports import create_export_job, result_of
+from core.feeding import feed_annotations
 from core.files import delete_file, download_ticket, open_file
 from core.import_jobs import create_import_job
 from core.jobs import cancel_job, get_job
 from core.messages import create_messages
+from core.privacy_policies import owner_of, set_policy
 from models import MessageType
 from tests.deletions import some_talks, the_job
 from tests.exports import PII, an_export, exported, finish, read_back
@@ -159,3 +164,47 @@ def test_another_account_sees_nothing_of_an_export(context, account, private):
     with context.transaction(account) as session, pytest.raises(NotAuthorized):
         create_export_job(session, "crontalk", {"conversation_id": theirs})
     assert b'{"end":{"conversations":0,"messages":0,' in exported(context, account, ids=[theirs])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_labels_from_before_there_was_privacy_do_not_leave_with_tokens(context, account, name):
+    """Privacy was switched on in the middle: what is said has tokens then, labels have values."""
+    talk = a_conversation(
+        context, account, name=f"About {MAIL}", description=f"Of {MAIL}", meta={"of": MAIL, MAIL: PHONE}
+    )
+    with context.transaction(account) as session:
+        (before, _) = create_messages(
+            session, talk.id, [Draft(MessageType.USER, f"Mail {MAIL}"), Draft(MessageType.BOT, "Yes.")]
+        )
+    an_attachment(context, account, talk.id)
+    own = an_attachment(context, account, talk.id)
+    execute(
+        context,
+        "UPDATE attachments SET message_id = :m WHERE id = CAST(:a AS uuid)",
+        m=before.message.id,
+        a=own,
+    )
+    execute(context, "UPDATE blobs SET name = :name", name=f"{MAIL}.txt")
+    with context.transaction(account) as session:
+        set_policy(session, owner_of(session), {"preset": "tokenise"})
+    with context.transaction(account) as session:
+        update_conversation(session, talk.id, name=f"About {MAIL} still")
+    annotate_all(context, account)
+    token = one(context, "SELECT token FROM pii_tokens LIMIT 1")
+    told = exported(context, account, name, mode="tokenised").decode()
+    assert MAIL not in told
+    assert PHONE not in told
+    assert token in told
+
+
+def annotate_all(context, account):
+    """History is looked at under the privacy of today, but the names of files, which it leaves alone."""
+    with context.transaction(account) as session:
+        create_annotation_job(session)
+    execute(context, "UPDATE jobs SET created_at = now() - interval '2 minutes'")
+    execute(context, "UPDATE conversations SET description = :old", old=f"Of {MAIL}")
+    for _ in range(6):
+        execute(context, "UPDATE jobs SET run_at = now()")
+        feed_annotations(context)
+        for row in rows(context, "SELECT message_id FROM annotations"):
+            annotate(context, row["message_id"])
