@@ -186,7 +186,7 @@ def _deal(session: Session, job: Job, what: What, piece: _Piece) -> int:
     job.total = max(job.total or 0, job.done + job.failed)
     messages, attachments = job.counts.get("messages", 0), job.counts.get("attachments", 0)
     job.counts = {**job.counts, "messages": messages + dealt, "attachments": attachments + files}
-    return dealt
+    return len(made)
 
 
 def _report(session: Session, job: Job, place: int) -> None:

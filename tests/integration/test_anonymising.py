@@ -12,6 +12,7 @@ import pytest
 from core import anonymising
 from core.annotating import annotate
 from core.blobs import sweep_blobs
+from core.buckets import Buckets
 from core.carrying import carry_on
 from core.chat.provider import Finished, FinishReason, TextDelta
 from core.contacts import delete_contact
@@ -708,3 +709,15 @@ def test_one_that_is_cancelled_in_the_middle_of_a_conversation_leaves_its_names_
     assert done(context, account, "messages").counts["messages"] == 16
     assert {one["name"] for one in said(context, talk)} == {None}
     assert all("Waldemar" not in one["text"] for one in said(context, talk))
+
+
+def test_a_second_walk_through_a_long_conversation_keeps_the_rate_too(context, account, monkeypatch):
+    """Texts that are rewritten before their names go are work, and are paced as such."""
+    monkeypatch.setattr(anonymising, "MOST", 3)
+    taken = []
+    monkeypatch.setattr(Buckets, "take", lambda _self, count: taken.append(count))
+    talk = a_conversation(context, account).id
+    with context.transaction(account) as session:
+        create_messages(session, talk, [Draft(MessageType.USER, "Word.", name="Elfriede Qua")] * 6)
+    assert done(context, account).counts["messages"] == 6
+    assert sum(taken) == 12
