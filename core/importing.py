@@ -47,7 +47,7 @@ class Import:
             if self._dry:
                 return survey_step(self._hold, self, self._reading)
             if self._batch is None:
-                self._batch = self._reading.next()
+                self._batch = self._read(self._reading)
         except (NotFound, ContentDamaged) as error:
             return self._refuse(str(error))
         if self._batch.refused is not None:
@@ -64,6 +64,14 @@ class Import:
     def close(self) -> None:
         if self._reading is not None:
             self._reading.close()
+            self._reading = None
+
+    def _read(self, reading: Reading) -> Batch:
+        try:
+            return reading.next()
+        except BaseException:
+            self.close()  # what broke off in the middle looks like the end to whoever asks it for more
+            raise
 
     def _opened(self) -> Reading:
         with self._hold.transaction() as session:

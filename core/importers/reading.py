@@ -150,7 +150,8 @@ class _Reading:
         self.inside, self.name, self.format = inside, name, FORMATS[name]
         self.notes, self.limits, self.after = notes, limits, after
         self.row = 0
-        self.good = False  # something was read, so the format is not the wrong one
+        # Something was read, now or by whoever came up to here, so the format is not the wrong one.
+        self.good = after > 0
         self.refused: list[Reject] = []
         self.reader = self.format.read
         if name == "chatbotkit" and inside.archive:
@@ -169,7 +170,7 @@ class _Reading:
                 self.good = True
                 yield from self.refused
                 yield record
-        if self.good or self.row <= self.after > 0:
+        if self.good:
             return
         if self.row == 0 and not self.refused:
             if self.name == own.FORMAT:
