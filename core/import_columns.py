@@ -76,7 +76,7 @@ class RowMaker:
             head.status or ConversationStatus.ACTIVE, head.model, head.backstory, head.moderation,
             options.privacy or head.privacy,
             orjson.dumps(head.policy).decode() if head.policy else None, head.expires_at, talk.next_seq,
-            talk.last_at, begun, head.updated_at or begun,
+            talk.last_at, begun, self._past(head.updated_at) or begun,
         )  # fmt: skip
 
     def message(
@@ -106,8 +106,12 @@ class RowMaker:
             str(message_id), self._account, str(talk.id), placed.seq, said.type, name, description, text,
             self._json(meta, placed.row) if meta else "{}",
             orjson.dumps(pii).decode() if pii else None, types_of(pii), state, version,
-            placed.at, said.updated_at or placed.at,
+            placed.at, self._past(said.updated_at) or placed.at,
         )  # fmt: skip
+
+    def _past(self, told: datetime | None) -> datetime | None:
+        """Nothing was changed in the future either."""
+        return min(told, self._now) if told else None
 
     def _json(self, meta: Mapping[str, Any], row: int) -> str:
         """A meta as it is stored; one that cannot be is dropped and told of, so that the rest is not lost."""

@@ -20,6 +20,7 @@ from core.errors import Conflict, InvalidInput
 from core.file_names import Described
 from core.files import create_file, open_file
 from core.import_columns import Options
+from core.import_parts import in_parts
 from core.import_rows import pieces_of
 from core.importers import FORMATS
 from core.importers.records import Conversation, Reject, Task
@@ -138,8 +139,13 @@ def import_now(
     )
     session.add(job)
     session.flush()
-    pieces = [piece for record in records for piece in pieces_of(record)]
-    out = store(session, job, pieces, options_of(job, ITEMS))
+    out = in_parts(
+        session,
+        job,
+        [piece for record in records for piece in pieces_of(record)],
+        store=lambda part: store(session, job, part, options_of(job, ITEMS)),
+        row_of=lambda piece: piece.record.row,
+    )
     add_to(session, job, out.counts, out.rejects)
     unread = {one.row for one in records if isinstance(one, Reject)}
     unread -= {one.row for one in records if not isinstance(one, Reject)}

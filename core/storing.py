@@ -41,7 +41,8 @@ KEEP_BOT = text("SELECT id FROM bots WHERE id = :id AND account_id = :account FO
 KEEP_CONTACT = text("SELECT id FROM contacts WHERE id = :id AND account_id = :account FOR KEY SHARE")
 EXTEND = text(
     "UPDATE conversations c SET next_seq = t.seq, last_message_at = t.at,"
-    "  updated_at = CASE WHEN t.updated IS NULL THEN now() ELSE GREATEST(c.updated_at, t.updated) END"
+    "  updated_at = CASE WHEN t.updated IS NULL THEN now()"
+    "   ELSE GREATEST(c.updated_at, LEAST(t.updated, now())) END"
     " FROM unnest(CAST(:ids AS uuid[]), CAST(:seqs AS int[]), CAST(:ats AS timestamptz[]),"
     "  CAST(:updates AS timestamptz[])) AS t (id, seq, at, updated) WHERE c.id = t.id"
 )

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
-from core.importers.parts import identity, listed, mapping
+from core.importers.parts import identity, listed, mapping, pieces
 from core.importers.records import (
     Attachment,
     Contact,
@@ -28,6 +29,7 @@ from models import ConversationStatus, MessageType
 
 FORMAT = "crontalk"
 VERSIONS = frozenset({1, 2})
+BAD = (KeyError, TypeError, ValueError, OverflowError)
 _TYPES = frozenset(MessageType)
 
 
@@ -95,11 +97,11 @@ def _conversation(document: Mapping[str, Any], row: int, notes: Notes) -> Conver
     key = identity(document.get("key"))
     if key is None:
         raise Unreadable("no_conversation")
-    messages = []
+    messages: list[Message] = []
     for message in listed(document.get("messages")):
         try:
-            messages.append(_message(mapping(message)))
-        except (KeyError, TypeError, ValueError):
+            messages += _parted(_message(mapping(message)), notes)
+        except BAD:
             notes.reject("bad_message")
     try:
         return Conversation(
@@ -114,7 +116,7 @@ def _conversation(document: Mapping[str, Any], row: int, notes: Notes) -> Conver
             row=row,
             **_settings(document),
         )
-    except (KeyError, TypeError, ValueError):
+    except BAD:
         raise Unreadable("no_conversation") from None
 
 
@@ -154,6 +156,18 @@ def _message(document: Mapping[str, Any]) -> Message:
         entities=tuple(_entity(mapping(one), text) for one in listed(document.get("entities"))),
         attachments=_attachments(document),
     )
+
+
+def _parted(message: Message, notes: Notes) -> Iterator[Message]:
+    """The message, or where its text is too long to store the several that together are it."""
+    texts = pieces(message.text)
+    if len(texts) > 1 and message.entities:
+        notes.reject("too_long")
+        return
+    for number, piece in enumerate(texts, 1):
+        cut = {"part": f"{number}/{len(texts)}"} if len(texts) > 1 else {}
+        key = message.key if number == 1 else f"{message.key}#{number - 1}"
+        yield replace(message, key=key, text=piece, meta={**message.meta, **cut})
 
 
 def _entity(document: Mapping[str, Any], text: str) -> Entry:
@@ -202,7 +216,7 @@ def _instant(document: Mapping[str, Any], name: str) -> datetime | None:
     found = datetime.fromisoformat(value)
     if found.tzinfo is None:
         raise ValueError
-    return found
+    return found.astimezone(UTC)  # which some of the first and of the last year have no place in
 
 
 def _meta(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from core.importers.records import Conversation, Message, Notes, Unreadable
+from core.importers.rows import mended
 from models import MAX_TEXT_BYTES
 
 LONGEST_LABEL = 500
@@ -177,11 +178,22 @@ def result(name: Any, value: Any, **meta: Any) -> Said:
     return Said("activity", text, {"activity": {"type": "response", "function": function}, **meta})
 
 
+def inner_json(text: str) -> Any:
+    """The value of JSON that stands in a text, with what cannot be stored mended there as well.
+
+    Raises:
+        ValueError: it is none. Unreadable.
+
+    """
+    value = orjson.loads(text)
+    return mended(value, Notes()) if "\\u0000" in text else value
+
+
 def _read(arguments: Any) -> Any:
     if not isinstance(arguments, str):
         return arguments
     try:
-        return orjson.loads(arguments)
+        return inner_json(arguments)
     except ValueError:
         return arguments
 
@@ -225,9 +237,9 @@ def messages_of(
     for part in parts:
         if not part.text.strip():
             continue
-        pieces = _pieces(part.text)
-        for number, piece in enumerate(pieces, 1):
-            cut = {"part": f"{number}/{len(pieces)}"} if len(pieces) > 1 else {}
+        texts = pieces(part.text)
+        for number, piece in enumerate(texts, 1):
+            cut = {"part": f"{number}/{len(texts)}"} if len(texts) > 1 else {}
             own = key if place == 0 else f"{key}#{place}"
             yield Message(
                 key=own,
@@ -283,18 +295,18 @@ def spanned(conversation: Conversation) -> Conversation:
     )
 
 
-def _pieces(text: str) -> list[str]:
+def pieces(text: str) -> list[str]:
     """A text in pieces that can be stored, cut between characters; together they are the text.
 
     A piece of blanks alone cannot be stored and goes with the one before it, unless that makes it too long.
     """
     if len(text) * 4 <= MAX_TEXT_BYTES or len(text.encode()) <= MAX_TEXT_BYTES:
         return [text]
-    raw, pieces, at = text.encode(), [], 0
+    raw, found, at = text.encode(), [], 0
     while at < len(raw):
         end = min(at + MAX_TEXT_BYTES, len(raw))
         while end < len(raw) and raw[end] & 0xC0 == 0x80:
             end -= 1
-        pieces.append(raw[at:end].decode())
+        found.append(raw[at:end].decode())
         at = end
-    return [piece for piece in pieces if piece.strip()]
+    return [piece for piece in found if piece.strip()]

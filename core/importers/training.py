@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from core.importers.parts import (
     ROLES,
     Said,
@@ -18,6 +16,7 @@ from core.importers.parts import (
     extra,
     identity,
     in_line,
+    inner_json,
     label,
     listed,
     mapping,
@@ -153,6 +152,6 @@ def _type(speaker: str, notes: Notes) -> str:
 
 def _json(value: Any) -> Any:
     try:
-        return orjson.loads(value) if isinstance(value, str) else value
+        return inner_json(value) if isinstance(value, str) else value
     except ValueError:
         return plain_json(value)

@@ -7,7 +7,7 @@ import pytest
 from core import import_reading, import_rows, importing, staged
 from core.errors import Unavailable
 from tests.factories import one
-from tests.imports import a_talk, an_export, counts, errors, imported, jsonl
+from tests.imports import a_talk, an_export, counts, errors, imported, jsonl, talks, texts
 
 LARGE = an_export(*(a_talk(f"t{at}", "x" * 3000, "y" * 3000) for at in range(100)))
 
@@ -49,3 +49,93 @@ def test_rows_that_cannot_be_read_at_the_end_do_not_make_it_another_format(conte
     job = imported(context, account, jsonl(*said) + b"{broken\n", format="openai")
     assert counts(job) == ("completed_with_errors", 7, 6, 0, 1)
     assert errors(context, account, job) == [(7, "not_json")]
+
+
+def a_line(**fields):
+    return {"key": "a", "messages": [{"key": "1", "type": "user", "text": "Hi", **fields}]}
+
+
+def the_talk(context, account, *lines, **options):
+    """The one conversation that such lines become, and the errors."""
+    head = {"format": "crontalk", "version": 2}
+    job = imported(context, account, jsonl(head, *lines), **options)
+    (talk,) = talks(context, account)
+    return talk, [error for error in errors(context, account, job) if error[1] != "truncated"]
+
+
+OUTSIDE = ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00")
+
+
+@pytest.mark.parametrize("outside", OUTSIDE)
+def test_times_that_the_calendar_has_no_place_for_in_utc_are_refused(client, context, account, outside):
+    told = {"createdAt": "2025-01-01T00:00:00Z"}
+    lines = [
+        {"key": "a", "messages": [{"key": "1", "type": "user", "text": "Hi", "createdAt": outside}]},
+        {"key": "b", "messages": [], "createdAt": outside},
+        {"key": "c", "messages": [], "expiresAt": outside},
+        {"key": "d", "messages": [], "updatedAt": outside},
+        {"key": "e", "messages": [{"key": "1", "type": "user", "text": "Hi", **told}]},
+    ]
+    job = imported(context, account, jsonl({"format": "crontalk", "version": 2}, *lines))
+    assert [error for error in errors(context, account, job) if error[1] != "truncated"] == [
+        (1, "bad_message"),
+        (2, "no_conversation"),
+        (3, "no_conversation"),
+        (4, "no_conversation"),
+    ]
+    assert client.get("/api/v1/conversation/list").status_code == 200
+    assert len(talks(context, account)) == 2
+
+
+def test_nothing_was_changed_in_the_future(context, account):
+    late = "2999-01-01T00:00:00Z"
+    talk, wrong = the_talk(context, account, {**a_line(updatedAt=late), "updatedAt": late})
+    assert wrong == []
+    assert talk["updated_at"].year < 2999
+    assert talk["messages"][0]["updated_at"].year < 2999
+
+
+def test_a_number_without_bounds_takes_no_other_line_along(context, account):
+    entity = {"type": "email", "begin": 0, "end": 1, "score": 10**400, "source": "given", "operator": "mask"}
+    good = {"key": "b", "messages": [{"key": "1", "type": "user", "text": "Hi"}]}
+    job = imported(
+        context,
+        account,
+        jsonl({"format": "crontalk", "version": 2}, a_line(entities=[entity]), good),
+    )
+    assert job.counts["conversations"] == 2
+    assert (1, "bad_message") in errors(context, account, job)
+
+
+def test_a_text_too_long_becomes_several_in_our_own_format_too(client, context, account):
+    line = a_line(text="x" * 300_000)
+    line["messages"].append({"key": "2", "type": "bot", "text": "Short"})
+    talk, wrong = the_talk(context, account, line)
+    assert wrong == []
+    assert "".join(text for _, text in texts(talk)) == "x" * 300_000 + "Short"
+    assert [message["meta"].get("part") for message in talk["messages"]] == ["1/2", "2/2", None]
+    items = client.post("/api/v1/job/create", json={"kind": "import", "items": [{**line, "key": "b"}]})
+    assert (items.status_code, items.json()["done"]) == (200, 1)
+
+
+def test_items_that_the_database_refuses_are_told_of(client, context, account, monkeypatch):
+    monkeypatch.setattr("core.importers.own.pieces", lambda text: [text])
+    items = [a_line(text="x" * 300_000), {**a_line(), "key": "b"}]
+    answer = client.post("/api/v1/job/create", json={"kind": "import", "items": items})
+    assert answer.status_code == 200
+    assert {name: answer.json()[name] for name in ("done", "skipped", "failed", "errors")} == {
+        "done": 1,
+        "skipped": 0,
+        "failed": 1,
+        "errors": 1,
+    }
+
+
+def test_nul_within_the_arguments_of_a_call_is_mended(context, account):
+    function = {"name": "f", "arguments": '{"a": "\\u0000"}'}
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": function}]}
+    rows = [{"messages": [{"role": "user", "content": "Hi"}, call], "tools": '[{"name":"\\u0000"}]'}]
+    job = imported(context, account, jsonl(*rows), format="openai")
+    assert counts(job) == ("completed", 1, 1, 0, 0)
+    (talk,) = talks(context, account)
+    assert talk["messages"][1]["meta"]["activity"]["function"]["arguments"] == {"a": "\ufffd"}
