@@ -46,6 +46,7 @@ class Batch:
     open: int = 0
     ended: bool = False
     refused: str | None = None  # why the file cannot be read any further
+    unknowns: Unknowns = field(default_factory=Unknowns)  # what was met in these rows and not understood
 
 
 @dataclass
@@ -69,7 +70,7 @@ class Reading:
         self.params = params
         self.place = place
         """What is stored goes up to here; moved by whoever stores."""
-        self.unknowns = Unknowns()
+        self._unknowns, self._told = Unknowns(), Unknowns()  # so far, and of batches that were given out
         self._format: str | None = params.get("format") or params.get("found")
         self._upcoming: Iterator[Piece] | None = None
         self._next: Piece | None = None
@@ -95,16 +96,21 @@ class Reading:
             while self._next is not None:
                 piece = self._next
                 batch.pieces.append(piece)
-                self._advance()
                 messages += max(1, len(piece.messages))
                 size += sum(len(message.text) for message in piece.messages)
-                if messages >= MESSAGES or size >= SIZE or time.monotonic() >= until:
+                full = messages >= MESSAGES or size >= SIZE or time.monotonic() >= until
+                if full:  # what comes next belongs to the next
+                    batch.unknowns = self._new_unknowns()
+                self._advance()
+                if full:
                     break
         except InvalidInput as error:
             self._refused, self._next = str(error), None  # what was read before is stored first
         if self._refused is not None and not batch.pieces:
             batch.refused = self._refused
         batch.ended = self._next is None and self._refused is None
+        if self._next is None:
+            batch.unknowns.update(self._new_unknowns())
         self._reckon(batch)
         return batch
 
@@ -143,18 +149,26 @@ class Reading:
         records = read(
             self.source,
             self._format,
-            unknowns=self.unknowns,
+            unknowns=self._unknowns,
             columns=self.params.get("columns"),
             timezone=self.params.get("timezone"),
             after=self.place.row,
         )
         self._upcoming = (piece for record in records for piece in pieces_of(record))
         self._advance()
-        for _ in range(self.place.pieces):  # of the row that was under way
+        if self.place.pieces:
+            self._new_unknowns()  # of the row that was under way, which was counted with its first piece
+        for _ in range(self.place.pieces):
             self._advance()
 
     def _advance(self) -> None:
         self._next = next(self._upcoming, None) if self._upcoming is not None else None
+
+    def _new_unknowns(self) -> Unknowns:
+        """What was met since this was asked last."""
+        new = Unknowns(self._unknowns - self._told)
+        self._told = Unknowns(self._unknowns)
+        return new
 
     def _reckon(self, batch: Batch) -> None:
         """How many pieces of its last row a batch leaves behind it, if the row goes on."""

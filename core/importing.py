@@ -20,6 +20,7 @@ from core.import_parts import in_parts
 from core.import_reading import Batch, Place, Reading
 from core.import_rows import Outcome, Piece
 from core.import_survey import survey_step
+from core.importers.records import Unknowns
 from core.slices import Hold, Step
 from core.storing import Memory, store
 from models import ErrorClass, Job, JobState
@@ -138,6 +139,8 @@ def _count(session: Session, job: Job, reading: Reading, batch: Batch, out: Outc
     job.cursor = str(place)
     add_to(session, job, out.counts, out.rejects)
     job.counts = {**job.counts, "size": reading.size, "read": reading.size if batch.ended else reading.at}
-    found = {"found": reading.format, **({"unknown": dict(reading.unknowns)} if reading.unknowns else {})}
+    unknown = Unknowns(job.params.get("unknown"))
+    unknown.update(batch.unknowns)
+    found = {"found": reading.format, **({"unknown": dict(unknown)} if unknown else {})}
     job.params = {**job.params, **found}
     reading.place = place

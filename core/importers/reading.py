@@ -207,7 +207,8 @@ class _Reading:
             chosen = []
         if not chosen:
             chosen = [member for member in every if _readable(member) and self.is_ours(member)]
-        self.notes.unknowns["other_file"] += len(every) - len(chosen)
+        if not self.after:  # else they were counted by whoever began
+            self.notes.unknowns["other_file"] += len(every) - len(chosen)
         return chosen
 
     def is_ours(self, member: Member) -> bool:

@@ -8,6 +8,7 @@ from core import import_reading, import_rows, importing, staged
 from core.errors import Unavailable
 from tests.factories import one
 from tests.imports import a_talk, an_export, counts, errors, imported, jsonl, talks, texts
+from tests.unit.import_samples import archive
 
 LARGE = an_export(*(a_talk(f"t{at}", "x" * 3000, "y" * 3000) for at in range(100)))
 
@@ -139,3 +140,18 @@ def test_nul_within_the_arguments_of_a_call_is_mended(context, account):
     assert counts(job) == ("completed", 1, 1, 0, 0)
     (talk,) = talks(context, account)
     assert talk["messages"][1]["meta"]["activity"]["function"]["arguments"] == {"a": "\ufffd"}
+
+
+def test_what_was_not_understood_is_counted_once_however_often_it_is_gone_on_with(context, account, sliced):
+    said = [{"role": "user", "content": f"Hi {at}"} for at in range(9)]
+    rows = [
+        {"messages": [{"role": "owl", "content": "Hoo"}, *said]},
+        *(
+            {"messages": [{"role": role, "content": f"So {at}"}]}
+            for at, role in enumerate(("owl", "user", "owl", "owl", "fox"))
+        ),
+    ]
+    content = archive({"rows.jsonl": jsonl(*rows), "picture.png": b"", "user.json": b"{}"})
+    job = imported(context, account, content, "e.zip", format="openai")
+    assert counts(job) == ("completed", 6, 6, 0, 0)
+    assert job.params["unknown"] == {"other_file": 2, "role:owl": 4, "role:fox": 1}
