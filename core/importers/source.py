@@ -22,7 +22,7 @@ BUFFER = 256 * 1024
 # A small member may well be nothing but blanks; from here on the ratio counts.
 FORGIVEN = 16 * MEBIBYTE
 MOST_DIRECTORY = 64 * MEBIBYTE
-_END_OF_ZIP = 65_557
+_END_OF_ZIP, _WIDE_END, _ENTRY = 65_557, 56, b"PK\x01\x02"
 _GZIP, _ZIP = b"\x1f\x8b", (b"PK\x03\x04", b"PK\x05\x06")
 _NUMBER = re.compile(r"(\d{1,18})")
 
@@ -170,8 +170,7 @@ def _gunzipped(file: BinaryIO, limits: Limits) -> io.BufferedReader:
     def seen(size: int) -> None:
         nonlocal came
         came += size
-        if came > limits.total or (came > FORGIVEN and came > taken * limits.ratio):
-            raise _too_much()
+        _refuse_bomb(came, taken, limits)
 
     inner = gzip.GzipFile(fileobj=io.BufferedReader(_Shared(packed), BUFFER), mode="rb")
     return _buffered(inner.read1, seen)
@@ -188,6 +187,7 @@ def _zip_members(file: BinaryIO, limits: Limits) -> tuple[Member, ...]:
         raise _too_much()
     for info in infos:
         _refuse_harm(info)
+    _refuse_bomb(sum(info.file_size for info in infos), file.seek(0, io.SEEK_END), limits)
     files = [info for info in infos if not info.is_dir() and not _is_litter(info.filename)]
     return tuple(
         Member(info.filename, info.file_size, _opener(archive, info, limits))
@@ -203,15 +203,18 @@ def _opener(
             raise InvalidInput("The archive is encrypted; unpack it and import what is inside.")
         if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
             raise InvalidInput("The archive is compressed in a way that is not read; use an ordinary zip.")
-        large = info.file_size > FORGIVEN and info.file_size > info.compress_size * limits.ratio
-        if large or info.file_size > limits.total:
-            raise _too_much()
+        _refuse_bomb(info.file_size, info.compress_size, limits)
         try:
             return _buffered(archive.open(info).read)
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, struct.error, ValueError) as error:
             raise Damaged from error
 
     return open_member
+
+
+def _refuse_bomb(size: int, packed: int, limits: Limits) -> None:
+    if size > limits.total or (size > FORGIVEN and size > packed * limits.ratio):
+        raise _too_much()
 
 
 def _refuse_harm(info: zipfile.ZipInfo) -> None:
@@ -234,14 +237,29 @@ def _refuse_large_directory(file: BinaryIO, limits: Limits) -> None:
         raise InvalidInput("The archive is damaged: its end is missing.")
     count, directory = struct.unpack_from("<HL", tail, at + 10)
     locator = at - 20
+    end = start + at
     if locator >= 0 and tail[locator : locator + 4] == b"PK\x06\x07":
-        file.seek(min(struct.unpack_from("<Q", tail, locator + 8)[0], size))
-        wide = file.read(56)
-        if wide[:4] != b"PK\x06\x06" or len(wide) < 48:
+        end = start + locator - _WIDE_END  # where the library looks, wherever the locator says it is
+        file.seek(max(0, end))
+        wide = file.read(_WIDE_END)
+        if wide[:4] != b"PK\x06\x06" or struct.unpack_from("<Q", tail, locator + 8)[0] != end:
             raise InvalidInput("The archive is damaged: its end is missing.")
         count, directory = struct.unpack_from("<QQ", wide, 32)
     if directory > MOST_DIRECTORY or count > limits.members:
         raise _too_much()
+    if _entries(file, max(0, end - directory), end) > limits.members:  # whatever its end tells
+        raise _too_much()
+
+
+def _entries(file: BinaryIO, begin: int, end: int) -> int:
+    """How many entries a directory can have at most: each begins with the same four bytes."""
+    count, left = 0, b""
+    file.seek(begin)
+    while begin < end and (chunk := file.read(min(BUFFER, end - begin))):
+        begin += len(chunk)
+        count += (left + chunk).count(_ENTRY)
+        left = (left + chunk)[-3:]
+    return count
 
 
 def _is_litter(name: str) -> bool:

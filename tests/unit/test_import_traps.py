@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
 import zipfile
@@ -364,6 +365,40 @@ def test_archives_made_to_harm_are_refused():
         made.writestr(link, "/etc/passwd")
     with pytest.raises(InvalidInput, match="symbolic link"):
         records(file.getvalue())
+
+
+def test_many_small_bombs_are_one():
+    shards = {f"conversations-{at:03}.json": b"[" + b" " * 15_000_000 + b"]" for at in range(4)}
+    with pytest.raises(InvalidInput, match="made to harm"):
+        records(archive(shards))
+
+
+def wide(content: bytes, told_at: int | None = None, **ends: int) -> bytes:
+    """The archive with an end in the wide form."""
+    at = content.rindex(b"PK\x05\x06")
+    count, size, offset = struct.unpack_from("<HLL", content, at + 10)
+    counts = (ends.get("count", count), ends.get("count", count), ends.get("size", size), offset)
+    record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, *counts)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, at if told_at is None else told_at, 1)
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    return content[:at] + record + locator + end
+
+
+def test_a_directory_is_refused_for_what_it_is_and_not_for_what_it_says(monkeypatch):
+    twelve = archive({f"{at}.json": b"" for at in range(12)})
+    fake = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 1, 1, 46, 0)
+    assert len(records(wide(archive({"conversations.json": EXAMPLES["chatgpt"]})))) == 2
+    elsewhere = archive({"fake": fake, **{f"{at}.json": b"" for at in range(12)}}, zipfile.ZIP_STORED)
+    few = Limits(members=10)
+    # None of these may reach the library, which takes a directory into memory as a whole.
+    monkeypatch.setattr(zipfile, "ZipFile", None)
+    at = twelve.rindex(b"PK\x05\x06")
+    lying = twelve[: at + 8] + struct.pack("<2H", 1, 1) + twelve[at + 12 :]
+    for content in (lying, wide(twelve), wide(twelve, count=1), wide(twelve, size=1 << 40)):
+        with pytest.raises(InvalidInput, match="made to harm"):
+            records(content, limits=few)
+    with pytest.raises(InvalidInput, match="damaged"):
+        records(wide(elsewhere, elsewhere.index(fake)), limits=few)
 
 
 def test_a_damaged_shard_is_told_and_the_next_one_read():
