@@ -10,13 +10,13 @@ import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from core.blobs import new_blob
 from core.bots import find_bot
 from core.context import account_of, actor_of, settings_of
-from core.errors import Conflict, InvalidInput
+from core.errors import Conflict, InvalidInput, NotFound
 from core.file_names import Described
 from core.files import create_file, open_file
 from core.import_columns import Options
@@ -28,9 +28,13 @@ from core.importers.table import COLUMNS
 from core.job_states import end, refuse_a_crowd, wake
 from core.rows import MetaFilter, as_id, checked_text, database_now, own
 from core.schedule.zones import find_zone
-from core.storing import store
+from core.storing import KEEP_BOT, store
 from models import Blob, Contact, File, Job, JobError, JobKind, JobState
 
+USED = text(
+    "SELECT EXISTS (SELECT FROM dataset_files WHERE account_id = :account AND file_id = :file)"
+    " OR EXISTS (SELECT FROM jobs WHERE file_id = :file AND id <> :job AND kind = 'export')"
+)
 MOST_ERRORS = 10_000  # that are kept of one job; all are counted
 MOST_AT_ONCE = 1000  # messages that are imported while their sender waits
 ITEMS = "crontalk"
@@ -84,11 +88,13 @@ def create_import_job(
     open_file(session, file.id)
     _refuse_taken(session, file.id)
     refuse_a_crowd(session, account, JobKind.IMPORT)
+    bot = find_bot(session, bot_id)
     params = {
         "format": format,
         "columns": _checked_columns(columns or {}),
         "timezone": timezone,
-        "bot": str(find_bot(session, bot_id).id),
+        "bot": str(bot.id),
+        "private_bot": bot.privacy or bot.privacy_policy is not None,
         "contact": str(own(session, Contact, contact_id).id) if contact_id is not None else None,
         "privacy": privacy,
         "dry": dry_run,
@@ -166,6 +172,19 @@ def options_of(job: Job, format_: str) -> Options:
     )
 
 
+def refuse_without_its_bot(session: Session, job: Job) -> None:
+    """What was to have its bot's privacy is not stored without it.
+
+    Raises:
+        NotFound: the bot was deleted meanwhile.
+
+    """
+    if job.params.get("private_bot") and not job.params.get("privacy"):
+        values = {"id": job.params["bot"], "account": job.account_id}
+        if session.scalar(KEEP_BOT, values) is None:
+            raise NotFound("The bot has been deleted whose privacy was to hold for what is imported.")
+
+
 def add_to(session: Session, job: Job, counts: Mapping[str, int], rejects: Sequence[Reject]) -> None:
     """Adds to a locked job's numbers, and writes down what could not be dealt with."""
     told = Counter(job.counts)
@@ -186,8 +205,8 @@ def end_import_job(
 ) -> None:
     """Ends a locked import; without a state it is completed, with errors where a row had any.
 
-    What it has stored stays, however it ends. Its file goes, unless it is to be kept, and so does the token
-    of a migration.
+    What it has stored stays, however it ends. Its file goes, unless it is to be kept or something else uses
+    it, and so does the token of a migration.
     """
     job.params = {name: value for name, value in job.params.items() if name != SEALED}
     if state is None:
@@ -196,7 +215,7 @@ def end_import_job(
         state = JobState.COMPLETED_WITH_ERRORS if wrong else JobState.COMPLETED
     file_id = job.file_id
     end(session, job, state, error_class)
-    if file_id is not None and not job.params.get("keep"):
+    if file_id is not None and not job.params.get("keep") and not _is_used(session, job, file_id):
         file = session.get(File, file_id)
         if file is not None:
             session.delete(file)
@@ -235,6 +254,11 @@ def list_errors(
 def error_id(error: JobError) -> uuid.UUID:
     """What names an error among those of its job: its number, in the form of an id."""
     return uuid.UUID(int=error.number)
+
+
+def _is_used(session: Session, job: Job, file_id: uuid.UUID) -> bool:
+    """Whether the file is more than what an import reads: a dataset's, or what another job has made."""
+    return bool(session.scalar(USED, {"file": file_id, "job": job.id, "account": job.account_id}))
 
 
 def _checked_columns(columns: Mapping[str, str]) -> dict[str, str]:

@@ -15,12 +15,13 @@ from core.blobs import ContentDamaged
 from core.errors import NotFound
 from core.files import open_file
 from core.import_columns import Options
-from core.import_jobs import add_to, end_import_job, options_of
+from core.import_jobs import add_to, end_import_job, options_of, refuse_without_its_bot
 from core.import_parts import in_parts
 from core.import_reading import Batch, Place, Reading
 from core.import_rows import Outcome, Piece
 from core.import_survey import survey_step
 from core.importers.records import Unknowns
+from core.keys import KeyUnusable
 from core.slices import Hold, Step
 from core.storing import Memory, store
 from models import ErrorClass, Job, JobState
@@ -43,14 +44,17 @@ class Import:
 
     def step(self) -> Step:
         try:
-            if self._reading is None:
-                self._reading = self._opened()
-            if self._dry:
-                return survey_step(self._hold, self, self._reading)
-            if self._batch is None:
-                self._batch = self._read(self._reading)
-        except (NotFound, ContentDamaged) as error:
+            return self._step()
+        except (NotFound, ContentDamaged, KeyUnusable) as error:
             return self._refuse(str(error))
+
+    def _step(self) -> Step:
+        if self._reading is None:
+            self._reading = self._opened()
+        if self._dry:
+            return survey_step(self._hold, self, self._reading)
+        if self._batch is None:
+            self._batch = self._read(self._reading)
         if self._batch.refused is not None:
             return self._refuse(self._batch.refused)
         return self._store(self._reading, self._batch)
@@ -99,6 +103,7 @@ class Import:
                 reading.place = stored  # of a commit whose answer was lost
             else:
                 session.execute(PATIENCE)
+                refuse_without_its_bot(session, job)
                 out = store_batch(session, job, batch.pieces, options_of(job, reading.format), self._memory)
                 _count(session, job, reading, batch, out)
             if batch.ended:

@@ -5,9 +5,25 @@ from __future__ import annotations
 import pytest
 
 from core import import_reading, import_rows, importing, staged
+from core.carrying import carry_on
+from core.dataset_files import attach_file
+from core.datasets import create_dataset
 from core.errors import Unavailable
-from tests.factories import one
-from tests.imports import a_talk, an_export, counts, errors, imported, jsonl, talks, texts
+from core.privacy_policies import owner_of, set_policy
+from tests.factories import a_bot, execute, one
+from tests.imports import (
+    a_talk,
+    an_export,
+    an_import,
+    carry,
+    counts,
+    errors,
+    imported,
+    jsonl,
+    talks,
+    texts,
+    the_job,
+)
 from tests.unit.import_samples import archive
 
 LARGE = an_export(*(a_talk(f"t{at}", "x" * 3000, "y" * 3000) for at in range(100)))
@@ -155,3 +171,40 @@ def test_what_was_not_understood_is_counted_once_however_often_it_is_gone_on_wit
     job = imported(context, account, content, "e.zip", format="openai")
     assert counts(job) == ("completed", 6, 6, 0, 0)
     assert job.params["unknown"] == {"other_file": 2, "role:owl": 4, "role:fox": 1}
+
+
+def test_an_installation_without_its_key_ends_an_import_in_a_sentence(context, account, monkeypatch):
+    job = an_import(context, account, LARGE)
+    monkeypatch.setattr(context.settings, "key", None)
+    assert carry(context, job.id) == "failed"
+    job = the_job(context, account, job.id)
+    assert job.error_class == "refused"
+    assert "key" in job.params["refused"]
+
+
+@pytest.mark.parametrize("by", ["flag", "policy"])
+def test_nothing_is_stored_without_the_privacy_of_a_bot_that_is_deleted_meanwhile(
+    context, account, sliced, by
+):
+    bot = a_bot(context, account, name="private", privacy=by == "flag")
+    if by == "policy":
+        with context.transaction(account) as session:
+            set_policy(session, owner_of(session, bot_id=bot.id), {"preset": "strict"})
+    job = an_import(context, account, LARGE, bot_id="private")
+    assert carry_on(context, job.id) == "sliced"
+    there = one(context, "SELECT count(*) FROM messages")
+    execute(context, "DELETE FROM bots WHERE id = :id", id=bot.id)
+    assert carry(context, job.id) == "failed"
+    assert "bot" in the_job(context, account, job.id).params["refused"]
+    assert one(context, "SELECT count(*) FROM messages") == there > 0
+    given = imported(context, account, LARGE, privacy=True)
+    assert given.state == "completed"
+
+
+def test_a_file_that_something_else_uses_stays(context, account):
+    job = an_import(context, account, an_export(a_talk("a", "One")))
+    with context.transaction(account) as session:
+        dataset = create_dataset(session, name="Moons")
+        attach_file(session, dataset.id, job.file_id)
+    carry(context, job.id)
+    assert one(context, "SELECT count(*) FROM dataset_files") == 1
