@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any
 
 from core.bots import BACKSTORY_BYTES
@@ -70,8 +71,8 @@ def read_bot(item: Item, key: str, row: int, notes: Notes) -> Bot:
         "moderation": item.get("moderation") is True,
         "meta": _meta(item.get("meta")),
     }
-    if item.get("visibility") in set(Visibility):
-        fields["visibility"] = item["visibility"]
+    if visibility := _one_of(Visibility, item.get("visibility")):
+        fields["visibility"] = visibility
     return Bot(key, _text(item.get("name")), fields, row)
 
 
@@ -118,7 +119,7 @@ def read_task(item: Item, key: str, row: int, notes: Notes) -> Task:
         expires_at=instant(item.get("expiresAt"), notes),
         meta=_meta(item.get("meta")),
         row=row,
-        fields={"action": item["action"] if item.get("action") in set(Action) else "complete", **fields},
+        fields={"action": _one_of(Action, item.get("action")) or "complete", **fields},
         links={name: value for name, value in links_of(item).items() if name != "task"},
     )
 
@@ -126,7 +127,6 @@ def read_task(item: Item, key: str, row: int, notes: Notes) -> Task:
 def read_talk(item: Item, key: str, row: int, messages: Iterable[Any], notes: Notes) -> Conversation:
     """A conversation with some of its messages."""
     said = [message for one in messages for message in _messages(one, notes)]
-    status = item.get("status")
     for field in ("datasetId", "skillsetId"):
         if item.get(field):
             notes.unknown("left", field)
@@ -140,7 +140,7 @@ def read_talk(item: Item, key: str, row: int, messages: Iterable[Any], notes: No
         messages=in_line(by_time(said)),
         row=row,
         source=_text(item.get("source")),
-        status=status if status in set(ConversationStatus) else None,
+        status=_one_of(ConversationStatus, item.get("status")),
         model=_model(item.get("model"), notes),
         backstory=cut(_text(item.get("backstory")), BACKSTORY_BYTES),
         moderation=item.get("moderation") is True,
@@ -169,6 +169,10 @@ def _messages(item: Any, notes: Notes) -> Iterator[Message]:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value.strip() else None
+
+
+def _one_of(words: type[StrEnum], value: Any) -> str | None:
+    return value if isinstance(value, str) and value in set(words) else None
 
 
 def _meta(value: Any) -> dict[str, Any]:

@@ -580,3 +580,12 @@ def test_privacy_of_a_conversation_holds(context, account, elsewhere):
     (private,) = [talk for talk in talks(context, account) if talk["privacy"]]
     assert private["name"] == "About p"
     assert "grace.hopper" not in str(private)
+
+
+@pytest.mark.parametrize("value", [[], {}, ["x"], {"a": []}, 1, True])
+def test_values_of_any_type_stop_nothing(context, account, elsewhere, value):
+    for kind, field in (("bot", "visibility"), ("task", "action"), ("conversation", "status")):
+        elsewhere.lists[kind][0][field] = value
+    job = migrated(context, account, elsewhere.url)
+    assert (job.state, job.failed) == ("completed", 0)
+    assert said(context, account) == WHOLE
