@@ -11,11 +11,12 @@ from core.blobs import Stored
 from core.errors import InvalidInput
 from core.import_rows import Piece, pieces_of
 from core.importers import Source, Unknowns, format_of, read
-from core.importers.records import Reject
+from core.importers.records import MEBIBYTE, Reject
 from core.slices import Hold
 from core.staged import StagedFile
 
 MESSAGES, SIZE = 2000, 4_000_000  # of a batch, whichever is reached first; characters
+WEIGHT = 16 * MEBIBYTE  # of the rows of a batch, whatever else stands in them
 READ_FOR = 2.0  # seconds after which a batch is stored, however little was read
 
 
@@ -72,6 +73,7 @@ class Reading:
         """What is stored goes up to here; moved by whoever stores."""
         self._unknowns, self._told = Unknowns(), Unknowns()  # so far, and of batches that were given out
         self._format: str | None = params.get("format") or params.get("found")
+        self._weight = 0  # bytes of rows that were read for the batch
         self._upcoming: Iterator[Piece] | None = None
         self._next: Piece | None = None
         self._open = place.pieces  # of the row that the last batch ended in
@@ -90,7 +92,7 @@ class Reading:
 
         """
         batch, until = Batch(), time.monotonic() + READ_FOR
-        messages = size = 0
+        messages = size = self._weight = 0
         try:
             self._begin()
             while self._next is not None:
@@ -98,7 +100,8 @@ class Reading:
                 batch.pieces.append(piece)
                 messages += max(1, len(piece.messages))
                 size += sum(len(message.text) for message in piece.messages)
-                full = messages >= MESSAGES or size >= SIZE or time.monotonic() >= until
+                full = messages >= MESSAGES or size >= SIZE or self._weight >= WEIGHT
+                full = full or time.monotonic() >= until
                 if full:  # what comes next belongs to the next
                     batch.unknowns = self._new_unknowns()
                 self._advance()
@@ -153,6 +156,7 @@ class Reading:
             columns=self.params.get("columns"),
             timezone=self.params.get("timezone"),
             after=self.place.row,
+            weigh=self._weigh,
         )
         self._upcoming = (piece for record in records for piece in pieces_of(record))
         self._advance()
@@ -163,6 +167,9 @@ class Reading:
 
     def _advance(self) -> None:
         self._next = next(self._upcoming, None) if self._upcoming is not None else None
+
+    def _weigh(self, size: int) -> None:
+        self._weight += size
 
     def _new_unknowns(self) -> Unknowns:
         """What was met since this was asked last."""

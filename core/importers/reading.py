@@ -77,11 +77,13 @@ def read(
     columns: Mapping[str, str] | None = None,
     timezone: str | None = None,
     after: int = 0,
+    weigh: Callable[[int], object] = int,
 ) -> Iterator[Record]:
     """The records of a source, in its order; rows up to `after` are passed without being read.
 
-    `unknowns` counts what was met and not understood. `columns` names the columns of a table or the members
-    of ShareGPT, `timezone` the zone of tasks. The same source gives the same records at every reading.
+    `weigh` is told of the bytes of every row, before its records come. `unknowns` counts what was met and not
+    understood. `columns` names the columns of a table or the members of ShareGPT, `timezone` the zone of
+    tasks. The same source gives the same records at every reading.
 
     Raises:
         InvalidInput: nothing here can be read as this format, or the archive is made to harm. From a gzip
@@ -90,7 +92,7 @@ def read(
     """
     if format is not None and format not in FORMATS:
         raise InvalidInput(f"The format must be one of {', '.join(FORMATS)}.")
-    notes = Notes(Unknowns() if unknowns is None else unknowns, [], columns or {}, timezone)
+    notes = Notes(Unknowns() if unknowns is None else unknowns, [], columns or {}, timezone, weigh)
     return _read(source, format, notes, limits or Limits(), after)
 
 
@@ -221,6 +223,7 @@ class _Reading:
             for raw in self.rows(member):
                 self.row += 1
                 if self.row > self.after:
+                    self.notes.weigh(len(raw))
                     yield from self.one(raw)
             return
         with member.open() as file:
@@ -234,12 +237,17 @@ class _Reading:
                 yield Reject(self.row, str(why))
 
     def by_lines(self, file: BufferedReader, after: int) -> Iterator[Record]:
-        told = lines(file.readline, self.limits.row)
+        told = self.weighed(lines(file.readline, self.limits.row))
         if self.name == "csv":
             return table.read_table(told, self.notes, after)
         if self.name == "crontab":
             return automations.read_crontab(told, self.notes, after)
         return own.read_export(told, self.notes, self.limits, after)
+
+    def weighed(self, told: Iterator[bytes | str]) -> Iterator[bytes | str]:
+        for line in told:
+            self.notes.weigh(len(line))
+            yield line
 
     def one(self, raw: bytes | str) -> Iterator[Record]:
         self.notes.rejects.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -201,6 +201,7 @@ class Notes:
     rejects: list[str] = field(default_factory=list)
     columns: Mapping[str, str] = field(default_factory=dict)
     timezone: str | None = None
+    weigh: Callable[[int], object] = int  # told of the bytes of every row
 
     def unknown(self, kind: str, detail: object = "") -> None:
         self.unknowns.note(kind, detail)

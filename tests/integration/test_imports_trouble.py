@@ -208,3 +208,23 @@ def test_a_file_that_something_else_uses_stays(context, account):
         attach_file(session, dataset.id, job.file_id)
     carry(context, job.id)
     assert one(context, "SELECT count(*) FROM dataset_files") == 1
+
+
+@pytest.mark.parametrize("format_", ["crontalk", "openai"])
+def test_a_batch_is_bounded_by_its_rows_and_not_by_what_is_said_alone(context, account, monkeypatch, format_):
+    monkeypatch.setattr(import_reading, "WEIGHT", 50_000)
+    large = {"meta": {"a": "x" * 20_000}, "title": "x" * 20_000}
+    talk = {"messages": [{"key": "1", "type": "user", "role": "user", "text": "Hi", "content": "Hi"}]}
+    lines = [{"key": f"k{at}", **talk, **large, "id": f"k{at}"} for at in range(9)]
+    head = [{"format": "crontalk", "version": 2}] if format_ == "crontalk" else []
+    sizes, real = [], import_reading.Reading.next
+
+    def following(self):
+        batch = real(self)
+        sizes.append(len(batch.pieces))
+        return batch
+
+    monkeypatch.setattr(import_reading.Reading, "next", following)
+    imported(context, account, jsonl(*head, *lines), format=format_)
+    assert len(sizes) >= 4
+    assert max(sizes) <= 3
