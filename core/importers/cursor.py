@@ -89,7 +89,9 @@ class Cursor:
     def elements(self) -> Iterator[bytes | str]:
         """The elements of the array the cursor stands in, to its end."""
         while (byte := self.peek(_GAP)) not in {END, *CLOSE}:
-            yield self.take()
+            yield (raw := self.take())
+            if raw == "truncated":
+                return  # which the element has told already
         if byte == END:
             yield "truncated"
         elif byte == CLOSE[1]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from core import import_reading, import_rows, importing, staged
@@ -228,3 +230,10 @@ def test_a_batch_is_bounded_by_its_rows_and_not_by_what_is_said_alone(context, a
     imported(context, account, jsonl(*head, *lines), format=format_)
     assert len(sizes) >= 4
     assert max(sizes) <= 3
+
+
+def test_an_element_that_ends_in_the_middle_is_told_once(context, account):
+    said = [{"messages": [{"role": "user", "content": f"Hi {at}"}]} for at in range(2)]
+    job = imported(context, account, json.dumps(said).encode()[:-10], format="openai")
+    assert counts(job) == ("completed_with_errors", 2, 1, 0, 1)
+    assert errors(context, account, job) == [(2, "truncated")]
