@@ -14,7 +14,7 @@ from tests.factories import A_KEY, an_account, one
 
 pytestmark = pytest.mark.acceptance
 
-TALKS, EACH = 300, 200
+TALKS, EACH = 150, 200
 WORKER = ("worker", "--queues", "annotate,bulk", "--concurrency", "1")
 
 

@@ -8,14 +8,24 @@ import sys
 
 import pytest
 
+from tests.acceptance.conftest import an_installation
 from tests.acceptance.storm.fleet import ROOT
-from tests.factories import one
+from tests.factories import A_KEY, an_account, one
 from tests.imports import a_talk, an_export
 
 pytestmark = pytest.mark.acceptance
 
 
-def test_a_file_is_imported_by_a_worker_that_the_command_waits_for(installation, account, tmp_path):
+@pytest.fixture
+def keyed(servers, worker_id, tmp_path):
+    """An installation that can seal what is uploaded."""
+    with an_installation(servers, worker_id, tmp_path, key=A_KEY) as made:
+        made.settings["CRONTALK_KEY"] = A_KEY
+        yield made
+
+
+def test_a_file_is_imported_by_a_worker_that_the_command_waits_for(keyed, tmp_path):
+    installation, account = keyed, an_account(keyed.context)
     file = tmp_path / "export.jsonl"
     file.write_bytes(an_export(*(a_talk(str(n), "One", "Two") for n in range(50))))
     installation.start("worker", "--queues", "annotate,bulk", "--concurrency", "1")

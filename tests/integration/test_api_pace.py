@@ -289,5 +289,5 @@ def test_a_valkey_that_hangs_holds_nobody_up_for_long(context, account):
         own = replace(context, settings=context.settings.model_copy(update={"redis_url": url}))
         client = a_client(own, a_secret(context, account))
         began = time.monotonic()
-        assert {client.get(LIST).status_code for _ in range(5)} == {200}
-        assert time.monotonic() - began < 1.9, "only the first of them waited"
+        assert {client.get(LIST).status_code for _ in range(20)} == {200}
+        assert time.monotonic() - began < 6.0, "only the first of them waited"

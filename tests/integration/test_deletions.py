@@ -42,6 +42,7 @@ from tests.factories import (
     one,
     rows,
 )
+from tests.traces import forget_words
 
 
 @pytest.fixture(autouse=True)
@@ -620,6 +621,7 @@ def test_a_closed_account_deletes_no_further(context, account):
 
 
 def test_due_deletions_are_hinted_and_found_by_the_poll_worker(context, account):
+    forget_words(context)  # nobody has taken the hints of the tests before this one
     job = a_deletion(context, account, all=True)
     assert unserved_jobs(context, timedelta(0), 5) == [job.id]
     assert hint_jobs(context) == 0  # the door has sent one just now
