@@ -155,8 +155,9 @@ class Shield:
         """
         if isinstance(value, str):
             return self.label(value, author, honoured)
-        if isinstance(value, int) and abs(value) >= LONG_NUMBER:
-            kept = self.label(digits := str(value), author)
+        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        if whole and abs(value) >= LONG_NUMBER:
+            kept = self.label(digits := str(int(value)), author)
             return value if kept == digits else kept
         if isinstance(value, Mapping):
             tree: dict[str, Any] = {}

@@ -111,7 +111,10 @@ def read_table(lines: Iterator[bytes | str], notes: Notes, after: int = 0) -> It
         raise Unreadable(first)
     head = first.decode(errors="replace")
     delimiter = delimiter_of(head)
-    header = next(csv.reader([head], delimiter=delimiter), [])
+    try:
+        header = next(csv.reader([head], delimiter=delimiter), [])
+    except csv.Error:  # such as a carriage return by itself
+        raise Unreadable("no_conversation") from None
     places = columns_of(header[:MOST_COLUMNS], notes.columns)
     if not places.keys() & {"text", "question"}:
         raise Unreadable("no_conversation")

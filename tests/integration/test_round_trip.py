@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import count
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from core.exporters.jsonl import written
@@ -50,8 +50,8 @@ CONVERSATIONS = st.builds(
     model=st.none() | st.just("offline"),
     backstory=NAMES,
     moderation=st.booleans(),
-    privacy=st.booleans(),
-    policy=st.none() | st.just({"preset": "tokenise"}) | st.just({"preset": "strict"}),
+    # What privacy makes of words of any letters may be found again in them; see the modes below.
+    policy=st.none() | st.just({"preset": "off"}),
 )
 
 
@@ -69,7 +69,12 @@ def without_ids(raw: bytes) -> list[Conversation]:
     ]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # an example costs a second: none is made smaller
+)
 @given(st.lists(CONVERSATIONS, min_size=1, max_size=4, unique_by=lambda talk: talk.key))
 def test_any_conversations_are_the_same_after_an_export_and_an_import(context, conversations):
     first, second = (an_account(context, f"Account {next(NUMBERS)}") for _ in range(2))
