@@ -31,8 +31,7 @@ from core.blobs import open_writing
 from core.context import Context
 from core.exporters.jsonl import written
 from core.file_names import Described
-from core.files import create_file, start_file_content
-from core.import_jobs import create_import_job
+from core.import_jobs import create_import_job, start_import_file
 from core.importers.records import Conversation, Message
 from core.privacy.policy import Preset
 from core.privacy_policies import owner_of, set_policy
@@ -135,16 +134,15 @@ def import_once(context: Context, account: uuid.UUID, content: bytes | Path) -> 
 
 def _asked(context: Context, account: uuid.UUID, content: bytes | Path) -> uuid.UUID:
     with context.transaction(account) as session:
-        file = create_file(session)
-        blob = start_file_content(session, file.id, Described("e", "application/octet-stream"))
-        writing = open_writing(context, session, blob)
+        blob = start_import_file(session, Described("e", "application/octet-stream"))
+        writing = open_writing(context, session, blob, most=context.settings.max_import)
     stream = io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
     with stream:
         while piece := stream.read(1 << 20):
             writing.add(piece)
     writing.finish()
     with context.transaction(account) as session:
-        return create_import_job(session, file.id).id
+        return create_import_job(session, str(blob.file_id)).id
 
 
 def bare_copy(context: Context, both: Any) -> float:
@@ -206,7 +204,7 @@ def main() -> None:
                     ]
                 )
         if given.large:
-            with support.fresh_context(both, key=KEY, blobs=made, max_file=10 * 1024**3) as context:
+            with support.fresh_context(both, key=KEY, blobs=made) as context:
                 account = support.an_account(context)
                 one = import_once(context, account, large(Path(made), given.large))
             figures["large"] = one
