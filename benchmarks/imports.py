@@ -183,13 +183,14 @@ def measure(path: Path, rounds: int = 3) -> dict[str, float]:
 def large(directory: Path, megabytes: int) -> Path:
     path = directory / "large.zip"
     row = json.dumps(chatgpt(1)).encode()
+    key = f"{1:032x}".encode()
     with (
         zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as made,
         made.open("conversations.json", "w", force_zip64=True) as file,
     ):
         file.write(b"[" + row)
-        for _ in range(megabytes * 1_000_000 // len(row)):
-            file.write(b"," + row)
+        for number in range(2, megabytes * 1_000_000 // len(row)):
+            file.write(b"," + row.replace(key, f"{number:032x}".encode()))
         file.write(b"]")
     return path
 
