@@ -27,6 +27,7 @@ from core.privacy.presets import LEAVING
 from core.privacy.redacting import Redactor
 from core.privacy.restoring import escape_lookalikes
 from core.privacy.spans import Span
+from core.privacy.trees import labelled_tree
 from core.privacy.wire import given_spans
 from core.said import GIVEN, Said, kind_of, told_entries
 from core.usage import a_slot
@@ -40,7 +41,6 @@ COUNT = text(
     " ORDER BY f.account, f.kind"
     " ON CONFLICT (account_id, day, slot, kind) DO UPDATE SET count = d.count + excluded.count"
 )
-LONG_NUMBER = 10**8
 
 
 @dataclass
@@ -153,31 +153,7 @@ class Shield:
         """A meta as it may be stored: every string of it, its keys, and numbers that are long enough to be
         somebody's. What replaces a number is a text.
         """
-        if isinstance(value, str):
-            return self.label(value, author, honoured)
-        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-        if whole and abs(value) >= LONG_NUMBER:
-            kept = self.label(digits := str(int(value)), author)
-            return value if kept == digits else kept
-        if isinstance(value, Mapping):
-            tree: dict[str, Any] = {}
-            for key, inner in value.items():
-                tree[self._key(key, tree, author, honoured)] = self.tree(inner, author, honoured)
-            return tree
-        if isinstance(value, list | tuple):
-            return [self.tree(inner, author, honoured) for inner in value]
-        return value
-
-    def _key(self, key: str, taken: Mapping[str, Any], author: Direction, honoured: Collection[str]) -> str:
-        """A key of a meta as it may be stored. Names of fields, as programs write them, are nobody's data."""
-        if key.isidentifier():
-            return key
-        name = kept = self.label(key, author, honoured) or key
-        number = 1
-        while name in taken:
-            number += 1
-            name = f"{kept} {number}"
-        return name
+        return labelled_tree(value, lambda words: self.label(words, author, honoured))
 
     def detached(self) -> Shield:
         """One that goes on beside the transaction, and stores nothing."""

@@ -30,8 +30,8 @@ from core.privacy.restoring import restore_altered
 from core.privacy.scanning import PassingTools
 from core.privacy.spans import Span
 from core.privacy.tokens import restore_spans
+from core.privacy.trees import labelled_tree
 
-LONG_NUMBER = 10**8
 NAMING = frozenset({"identities", "allow", "deny"})  # of a policy: what may name people
 _LINKED = frozenset({Operator.TOKENISE, Operator.HASH})
 _HASH = re.compile(r"<([A-Z][A-Z0-9_]{1,40}):[a-z2-7]{16}>")
@@ -169,22 +169,8 @@ class _Veil:
         return self.text(text)[0] if text else text
 
     def tree(self, value: Any) -> Any:
-        """A meta: every string, its keys, and numbers that are long enough to be somebody's."""
-        if not value:
-            return value
-        if isinstance(value, str):
-            return self.label(value)
-        if isinstance(value, int) and abs(value) >= LONG_NUMBER:
-            kept = self.label(digits := str(value))
-            return value if kept == digits else kept
-        if isinstance(value, Mapping):
-            tree: dict[str, Any] = {}
-            for key, inner in value.items():
-                tree[self._key(key, tree)] = self.tree(inner)
-            return tree
-        if isinstance(value, list):
-            return [self.tree(inner) for inner in value]
-        return value
+        """A meta as it leaves."""
+        return labelled_tree(value, self.label) if value else value
 
     def files(self, attachments: Sequence[Attachment]) -> tuple[Attachment, ...]:
         return tuple(replace(one, name=self.label(one.name)) for one in attachments)
@@ -203,16 +189,6 @@ class _Veil:
             Entry(one.type, one.stored_begin, one.stored_end, one.score, one.source, one.operator)
             for one in made.taken
         )
-
-    def _key(self, key: str, taken: Mapping[str, Any]) -> str:
-        if key.isidentifier():
-            return key
-        name = kept = self.label(key) or key
-        number = 1
-        while name in taken:
-            number += 1
-            name = f"{kept} {number}"
-        return name
 
     def _inert(self, text: str, entities: Sequence[Entry]) -> tuple[str, tuple[Entry, ...]]:
         """Tokens and hashes as placeholders that are the same for every value of a kind."""

@@ -5,7 +5,7 @@ Stricter than any policy: a token, a mask and a hash still tell one from another
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,9 +14,9 @@ from core.privacy.kinds import KINDS, LABELS
 from core.privacy.operators import Entry, Redacted, read_stored, redact
 from core.privacy.placeholders import PLACEHOLDERS
 from core.privacy.policy import Operator, Policy, effective
+from core.privacy.trees import labelled_tree
 
 _OPERATORS = dict.fromkeys(KINDS, Operator.REPLACE.value)
-LONG_NUMBER = 10**8
 
 
 class _NoTools:
@@ -55,28 +55,8 @@ class Anonymiser:
         return self.text(words).text if words else words
 
     def tree(self, value: Any) -> Any:
-        """Every string of a meta, its keys, and numbers that are long enough to be somebody's."""
-        if isinstance(value, str):
-            return self.label(value)
-        if isinstance(value, int) and abs(value) >= LONG_NUMBER:
-            kept = self.label(str(value))
-            return value if kept == str(value) else kept
-        if isinstance(value, Mapping):
-            tree: dict[str, Any] = {}
-            for key, inner in value.items():
-                tree[self._key(key, tree)] = self.tree(inner)
-            return tree
-        if isinstance(value, list | tuple):
-            return [self.tree(inner) for inner in value]
-        return value
-
-    def _key(self, key: str, taken: Mapping[str, Any]) -> str:
-        name = kept = key if key.isidentifier() else self.label(key) or key
-        number = 1
-        while name in taken:
-            number += 1
-            name = f"{kept} {number}"
-        return name
+        """A meta as it stays."""
+        return labelled_tree(value, self.label)
 
     def _settled(self, words: str, pii: Sequence[dict[str, Any]] | None) -> tuple[str, list[Entry]]:
         """The text with the words of their kinds for what was known before, and where they stand then."""
