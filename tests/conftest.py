@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+import structlog
 
 from tests import servers as session_servers
 
@@ -16,6 +17,13 @@ for variable in list(os.environ):
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node) -> None:
     node.workerinput.update(session_servers.pass_on(node.config))
+
+
+@pytest.fixture(autouse=True)
+def logs():
+    """A command that ran inside the tests has set the logs up for itself; the next test finds them as new."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from core.firing import fire
 from core.runs import cancel_run
 from core.tasks import delete_task
 from core.turns import carry_out
+from models import new_id, new_ids
 from tests.api import a_client, a_secret
 from tests.factories import (
     a_bot,
@@ -132,8 +133,6 @@ def test_events_of_one_instant_are_told_once_each_over_pages(client, context, ac
 
 
 def test_conversations_of_one_millisecond_are_told_once_each_over_pages(client, context, account):
-    from models import new_ids
-
     ids = new_ids(95)
     execute(
         context,
@@ -181,6 +180,7 @@ def test_a_turn_of_a_caller_is_no_interaction_of_a_task(client, context, account
 
 
 def test_the_log_is_read_off_indexes(context, account, story):
+    strangers = an_account(context, "Grace")
     values = {
         "account": account,
         "take": 10,
@@ -189,6 +189,15 @@ def test_the_log_is_read_off_indexes(context, account, story):
         "at": one(context, "SELECT now() + interval '1 day'"),
     }
     with context.transaction() as session:
+        # Enough rows of others that only an index of the account's own is worth reading.
+        session.execute(
+            text(
+                "INSERT INTO conversations (id, account_id, source)"
+                " SELECT id, :account, 'import' FROM unnest(CAST(:ids AS uuid[])) AS id"
+            ),
+            {"account": strangers, "ids": new_ids(5000)},
+        )
+        session.execute(text("ANALYZE conversations"))
         session.execute(text("SET LOCAL enable_seqscan = off"))
         session.execute(text("SET LOCAL enable_sort = off"))
         session.execute(text("SET LOCAL enable_bitmapscan = off"))
@@ -214,8 +223,6 @@ def test_an_event_that_is_committed_late_is_told_late(context, account):
         following, _ = follow(session)
     connection = context.engine.connect()
     late = connection.begin()
-    from models import new_id
-
     connection.execute(
         text("INSERT INTO conversations (id, account_id, source) VALUES (:id, :account, 'api')"),
         {"id": new_id(), "account": account},
