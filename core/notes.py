@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from core.agent import Entry
 from core.context import Context
 from core.messages import append
 from core.outcomes import Answer, Outdated
@@ -17,6 +16,7 @@ from core.privacy.policy import Direction
 from core.settlement import LOCK_CONVERSATION, LOCK_RUN, close_model_steps, count, patiently
 from core.shield import Shield
 from core.shields import offer_tokens, take_minted
+from core.talk import Entry
 from core.usage import a_slot, count_usage
 from core.work import Claim, Lease, LeaseLost
 

@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
-from core.agent import Talk, converse, stateless_talk
+from core.agent import converse
 from core.annotating import annotate_conversation
 from core.budgets import Budget
 from core.chat.history import StoredMessage, is_seen
@@ -34,6 +34,7 @@ from core.settings import Settings
 from core.settlement import discard, lock, patiently, put_off, settle_failure, store
 from core.shield import Shield, spoken_by_us
 from core.shields import offer_tokens, shield_of, stateless_shield
+from core.talk import Talk, stateless_talk
 from core.telling import ChannelTelling, ShieldedTelling, Silence, Telling, Withheld
 from core.turn_requests import ALL, TurnRequest
 from core.turn_results import TurnResult, cut, result_of, stateless_events

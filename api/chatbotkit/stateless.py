@@ -36,7 +36,7 @@ from api.chatbotkit.turns import BEAT, HEARTBEAT, STATUS, turn_request
 from api.errors import error_answer
 from api.once import Route
 from core.accounts import Caller
-from core.agent import converse, stateless_talk
+from core.agent import converse
 from core.bots import find_bot
 from core.chat.model_name import model_string
 from core.chat.provider import Deadline
@@ -51,6 +51,7 @@ from core.privacy.restoring import Restorer
 from core.rows import own
 from core.shields import stateless_shield
 from core.sight import Sight
+from core.talk import stateless_talk
 from core.turn_requests import TurnRequest
 from core.turn_results import cut, failed, stateless_events
 from models import Contact, ErrorClass, new_id

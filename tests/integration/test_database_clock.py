@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from core import agent
+from core import asking
 from core.context import make_context
 from core.errors import RunFailed
 from core.firing import fire
@@ -61,7 +61,7 @@ def test_leases_run_out_at_once_when_the_clock_goes_forward_and_the_late_answer_
 ):
     leases.close()  # no beat comes between: it would renew the lease by the new time
     run = a_pending_run(context, account)
-    call, outcomes = agent._read, []
+    call, outcomes = asking._read, []
 
     def taken_over_meanwhile(*arguments):
         if not outcomes:
@@ -70,7 +70,7 @@ def test_leases_run_out_at_once_when_the_clock_goes_forward_and_the_late_answer_
             outcomes.append(carry_out(context, leases, run.id, worker="second"))
         return call(*arguments)
 
-    monkeypatch.setattr(agent, "_read", taken_over_meanwhile)
+    monkeypatch.setattr(asking, "_read", taken_over_meanwhile)
     assert carry_out(context, leases, run.id, worker="first") == "lost"
     assert outcomes == [1, "succeeded"]
     settled = the_run(context, run.id)

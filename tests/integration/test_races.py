@@ -79,7 +79,7 @@ def test_a_run_cancelled_before_its_call_costs_no_call(context, account, leases,
 
     asked = []
     monkeypatch.setattr(StoredNotes, "begin_call", cancelled_first)
-    monkeypatch.setattr("core.agent._read", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr("core.asking._read", lambda *arguments: asked.append(arguments))
     assert carry_out(context, leases, run.id, worker="tests") == "lost"
     assert asked == []
     assert the_run(context, run.id)["model_calls"] == 0
