@@ -56,7 +56,7 @@ def test_a_declined_answer_is_refused():
 
 def test_an_unknown_finish_reason_is_no_success():
     with pytest.raises(ModelUnavailable, match="unknown_finish"):
-        read(event(delta={"content": "x"}, finish_reason="error"))
+        read(event(delta={"content": "x"}, finish_reason="whatever"))
 
 
 def test_an_impossible_usage_is_replaced_by_an_estimate():
