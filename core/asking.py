@@ -16,7 +16,7 @@ from core.budgets import Limit, narrowest
 from core.chat.endpoints import OFFLINE
 from core.chat.history import estimate_input, fit, to_chat_messages
 from core.chat.images import for_model
-from core.chat.model_name import written
+from core.chat.model_name import parse_model, written
 from core.chat.provider import (
     ContextTooLong,
     Deadline,
@@ -124,7 +124,7 @@ def _answered(desk: Desk, talk: Talk) -> Answer:
     pass by itself is what the attempt fails of.
     """
     chosen = desk.context.providers.provider_for(talk.model)
-    _, model, options = chosen
+    model = chosen[1]
     setback: ModelError | Postponed
     try:
         return _halving(desk, talk, chosen)
@@ -136,7 +136,8 @@ def _answered(desk: Desk, talk: Talk) -> Answer:
     called = not isinstance(setback, Postponed)
     if talk.calls_left is not None and talk.calls_left - called <= 0:
         raise setback
-    carried = written(fallback, {key: options[key] for key in PORTABLE if key in options})
+    asked_with = parse_model(talk.model).options if talk.model else {}
+    carried = written(fallback, {key: asked_with[key] for key in PORTABLE if key in asked_with})
     log.info("model_fell_back", model=model, fallback=fallback, code=_code(setback))
     try:
         return _halving(desk, talk, desk.context.providers.provider_for(carried))
