@@ -63,7 +63,7 @@ def _named(part: str, question: str, tools: Sequence[Tool]) -> list[Wanted]:
     """The tools that a part of the question names, in its order, with arguments of what follows the name."""
     places = ((_place_of(tool.name, part), tool) for tool in tools)
     found = sorted(((place, tool) for place, tool in places if place >= 0), key=lambda one: one[0])
-    ends = [place for place, _ in found[1:]] + [len(part)]
+    ends = [*(place for place, _ in found), len(part)][1:]
     return [
         (tool.name, arguments_for(tool, question, near=part[place + len(tool.name) : end]))
         for (place, tool), end in zip(found, ends, strict=True)
