@@ -161,7 +161,7 @@ def _endpoint(name: str, entry: object, environment: Mapping[str, str]) -> Endpo
         raise ValueError(f"{called}: the environment has no {endpoint.api_key_env}")
     if not _sendable(key):
         raise ValueError(f"{called}: no header can carry what {endpoint.api_key_env} holds")
-    return endpoint.model_copy(update={"api_key": SecretStr(key)})
+    return endpoint.model_copy(update={"api_key": SecretStr(key), "api_key_env": None})
 
 
 def _called(name: str) -> str:

@@ -42,6 +42,14 @@ def test_an_entry_says_all_there_is_to_say():
     assert HOST not in repr(fast)
 
 
+def test_the_environments_setting_takes_its_keys_from_the_environment(monkeypatch):
+    monkeypatch.setenv("FAST_KEY", SECRET)
+    monkeypatch.setenv("CRONTALK_MODELS", entry(api_key_env="FAST_KEY"))
+    settings = read_settings()
+    assert settings.models["fast"].api_key.get_secret_value() == SECRET
+    assert SECRET not in repr(settings)
+
+
 def test_nothing_is_no_endpoint_and_an_entry_needs_an_address_alone():
     assert read_endpoints(" ", {}) == {}
     fast = read_endpoints(entry(), {})["fast"]
