@@ -143,8 +143,10 @@ def _tried(
     heard = _Heard()
     try:
         provider, name, options = providers.provider_for(model)
-        if name != OFFLINE:
-            import openai  # noqa: F401 (loading the library is not the model's time)
+        if name != OFFLINE:  # loading the libraries is not the model's time
+            import openai.resources.chat.completions  # noqa: F401
+
+            import core.chat.network  # noqa: F401
         most = min(settings.endpoint(name).max_output_tokens or ANSWER_TOKENS, ANSWER_TOKENS)
         request = ModelRequest(name, options, "", (ChatMessage("user", words),), most, tools)
         heard.listen(provider.stream(request, Deadline.after(settings.model_time)))

@@ -23,11 +23,13 @@ from core.moderation import Moderator
 from core.notes import MemoryNotes
 from core.outcomes import Failure
 from core.talk import Desk, Talk
+from core.talking import complete
 from core.telling import REASONING, SPEAKING
 from core.turn_requests import Function, TurnRequest
 from core.turns import carry_out
 from core.work import LeaseLost
-from tests.factories import a_bot, a_pending_run, a_pending_turn, one, rows, the_run
+from tests.api import a_client, a_secret
+from tests.factories import a_bot, a_conversation, a_pending_run, a_pending_turn, one, rows, the_run
 from tests.model_server import ModelServer
 from tests.told import with_settings
 
@@ -359,6 +361,59 @@ def test_a_name_no_server_would_take_is_sent_back_as_one_it_takes(models, other)
     ask(context, a_talk("m", *said, functions=(LOOK,)))
     (call,) = other.calls[-1]["body"]["messages"][1]["tool_calls"]
     assert call["function"]["name"] == "drop_tables_"
+
+
+def test_calls_over_the_wire_are_carried_out_and_answered_under_their_own_ids(
+    models, context, account, leases, other
+):
+    asking = models(m={"model": "calling"})
+    conversation = a_conversation(context, account, bot_id=a_bot(context, account, model="m").id)
+    with context.transaction(account) as session:
+        run = complete(session, conversation.id, "Hello?", TurnRequest(functions=(LOOK, SEND)))
+    assert carry_out(asking, leases, run.id, worker="here") == "succeeded"
+    system, *said = other.calls[-1]["body"]["messages"]
+    assert system["role"] == "system"
+    assert [message["role"] for message in said] == ["user", "assistant", "tool", "assistant", "tool"]
+    for call, result in ((said[1], said[2]), (said[3], said[4])):
+        assert call["tool_calls"][0]["id"] == result["tool_call_id"]
+    assert [message["content"] for message in said if message["role"] == "tool"] == ["1", "2"]
+    assert the_run(context, run.id)["model_calls"] == 2
+
+
+def test_the_offline_model_shows_a_chain_of_calls(context, account, leases):
+    conversation = a_conversation(context, account, bot_id=a_bot(context, account, model="offline").id)
+    with context.transaction(account) as session:
+        words = "look word=Rome, then send it"
+        run = complete(session, conversation.id, words, TurnRequest(functions=(LOOK, SEND)))
+    assert carry_out(context, leases, run.id, worker="here") == "succeeded"
+    noted = [row["text"] for row in rows(context, "SELECT text FROM messages ORDER BY seq")]
+    assert noted[1:5] == ['look({"word": "Rome"})', 'look({"word": "Rome"})', "send({})", "send({})"]
+    assert "look said “1”. send said “2”." in noted[5]
+
+
+def test_the_platform_lists_the_models_that_are_named(models, account):
+    asking = models(
+        fast={
+            "family": "vendor-fast",
+            "context_tokens": 4_000,
+            "max_output_tokens": 1_000,
+            "provider": "vendor",
+        }
+    )
+    page = a_client(asking, a_secret(asking, account)).get("/api/v1/platform/model/list").json()
+    fast, offline = page["items"]
+    assert offline["id"] == "offline"
+    told = {key: fast[key] for key in ("id", "name", "type", "provider", "family")}
+    assert told == {
+        "id": "fast",
+        "name": "fast",
+        "type": "language",
+        "provider": "vendor",
+        "family": "vendor-fast",
+    }
+    assert (fast["maxTokens"], fast["maxInputTokens"], fast["maxOutputTokens"]) == (4_000, 3_000, 1_000)
+    assert KEY not in str(page)
+    assert "127.0.0.1" not in str(page)
 
 
 # What a model thinks.
