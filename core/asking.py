@@ -195,13 +195,8 @@ def _prepared(desk: Desk, talk: Talk, chosen: Chosen, window: int) -> _Call:
         raise ContextTooLong("result")  # a model that does not see it would ask for it without end
     if talk.calls_left is not None and talk.calls_left <= 0:
         raise Unaffordable(ErrorClass.LIMIT, "iterations", final=True)
-    price = settings.price(model)
-    limit = narrowest(talk.budget, price, estimate_input(system, messages))
-    if limit is not None and limit.room <= 0:
-        raise Unaffordable(limit.error_class, limit.code, final=True)
-    most = endpoint.max_output_tokens
-    if limit is not None and limit.room > (most or ANSWER):
-        limit = None
+    price, most = settings.price(model), endpoint.max_output_tokens
+    limit = _limit(talk, price, estimate_input(system, messages), most or ANSWER)
     request = ModelRequest(
         model=model,
         options=options,
@@ -212,6 +207,14 @@ def _prepared(desk: Desk, talk: Talk, chosen: Chosen, window: int) -> _Call:
         forced=_forced(talk) if tools else None,
     )
     return _Call(provider, request, price, limit)
+
+
+def _limit(talk: Talk, price: Price | None, input_tokens: int, most: int) -> Limit | None:
+    """The budget that cuts an answer short; None when all leave room for the longest there can be."""
+    limit = narrowest(talk.budget, price, input_tokens)
+    if limit is not None and limit.room <= 0:
+        raise Unaffordable(limit.error_class, limit.code, final=True)
+    return limit if limit is None or limit.room <= most else None
 
 
 def _made(desk: Desk, talk: Talk, call: _Call) -> Answer:

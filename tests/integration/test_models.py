@@ -1,39 +1,29 @@
-"""Named models, their fallbacks, what they think and call, and moderation: over HTTP to scripted servers."""
+"""Named models, their fallbacks, and what they think and call: over HTTP to scripted servers."""
 
 from __future__ import annotations
 
 import base64
-import dataclasses
 import json
 import uuid
-from datetime import timedelta
 
 import pytest
 
-from core import turns
-from core.asking import asked, unusable
-from core.breaker import Breaker
+from core.asking import unusable
 from core.budgets import Budget
-from core.chat.endpoints import read_endpoints
 from core.chat.history import StoredMessage
-from core.chat.provider import Deadline, FinishReason, Image, ToolCall
-from core.chat.providers import providers_of
-from core.errors import RunFailed
-from core.moderation import Moderator
-from core.notes import MemoryNotes
+from core.chat.provider import FinishReason, Image, ToolCall
 from core.outcomes import Failure
-from core.talk import Desk, Talk
 from core.talking import complete
-from core.telling import REASONING, SPEAKING
+from core.telling import REASONING
 from core.turn_requests import Function, TurnRequest
 from core.turns import carry_out
-from core.work import LeaseLost
 from tests.api import a_client, a_secret
-from tests.factories import a_bot, a_conversation, a_pending_run, a_pending_turn, one, rows, the_run
+from tests.factories import a_bot, a_conversation, a_pending_run, rows, the_run
 from tests.model_server import ModelServer
-from tests.told import with_settings
+from tests.talks import KEY, a_talk, ask, failing, naming
 
-KEY = "sk-very-secret"
+LOOK = Function("look", "Looks.", {"type": "object", "properties": {"word": {"type": "string"}}}, {"data": 1})
+SEND = Function("send", "Sends.", {"type": "object", "properties": {}}, {"data": 2})
 
 
 @pytest.fixture(scope="module")
@@ -50,78 +40,16 @@ def other():
 
 @pytest.fixture
 def models(context, server, other):
-    """A context whose operator has named these models; those that nobody named are the first server's."""
+    """Names models of the other server."""
     made = []
 
-    def name(moderator=None, **entries):
-        given = {
-            name: {"base_url": other.base_url, "api_key": KEY, **entry} for name, entry in entries.items()
-        }
-        under = with_settings(
-            context,
-            models=read_endpoints(json.dumps(given), {}),
-            llm_base_url=server.base_url,
-        )
-        asking = dataclasses.replace(
-            under, providers=providers_of(under.settings), moderator=moderator, breaker=Breaker(2)
-        )
-        made.append(asking)
-        return asking
+    def name(**entries):
+        made.append(naming(context, other, server, **entries))
+        return made[-1]
 
     yield name
     for asking in made:
         asking.providers.close()
-
-
-class Ears:
-    """Hears a turn."""
-
-    def __init__(self):
-        self.events = []
-
-    def tell(self, kind, data):
-        self.events.append((kind, data))
-
-    def token(self, text, kind=SPEAKING):
-        self.events.append((kind, text))
-
-    def said(self, kind=SPEAKING):
-        return "".join(data for told, data in self.events if told == kind)
-
-
-LOOK = Function("look", "Looks.", {"type": "object", "properties": {"word": {"type": "string"}}}, {"data": 1})
-SEND = Function("send", "Sends.", {"type": "object", "properties": {}}, {"data": 2})
-
-
-def a_talk(model, *history, account=None, functions=(), **more):
-    said = history or (StoredMessage("user", "Hello?", {}, 1),)
-    return Talk(
-        id=uuid.uuid4(),
-        account_id=account or uuid.uuid4(),
-        has_bot=True,
-        backstory="",
-        model=model,
-        history=tuple(said),
-        deadline=Deadline.after(timedelta(seconds=20)),
-        request=TurnRequest(functions=functions),
-        **more,
-    )
-
-
-def ask(context, talk, wanted=lambda: None):
-    """What one call comes to, who was called in its course, and what was told."""
-    notes = MemoryNotes(context, talk.account_id, wanted)
-    begun, begin = [], notes.begin_call
-    notes.begin_call = lambda model: (begun.append(model), begin(model))
-    ears = Ears()
-    functions = {function.name: function for function in talk.request.functions}
-    return asked(Desk(context, notes, ears, functions), talk), begun, ears
-
-
-def failing(context, talk):
-    with pytest.raises(Failure) as caught:
-        ask(context, talk)
-    return caught.value.error_class, caught.value.code
 
 
 # Names.
@@ -435,148 +363,3 @@ def test_what_a_model_thought_is_never_sent_back(models, other):
     )
     assert "Hm." not in json.dumps(other.calls[-1]["body"])
     assert "reasoning" not in json.dumps(other.calls[-1]["body"])
-
-
-# Moderation.
-
-
-@pytest.fixture
-def moderators(other):
-    made = []
-
-    def make(behaviour="moderation", **more):
-        made.append(Moderator(f"{other.base_url}/moderations", KEY, model=behaviour, **more))
-        return made[-1]
-
-    yield make
-    for moderator in made:
-        moderator.close()
-
-
-def moderated(server):
-    return [call["body"]["input"] for call in server.calls if call["what"].endswith("/moderations")]
-
-
-def test_what_people_say_is_looked_at_before_a_model_is_shown_it(models, moderators, other):
-    context, before = models(moderators(), m={}), len(other.calls)
-    assert failing(
-        context, a_talk("m", StoredMessage("user", "A forbidden thing", {}, 1), moderated=True)
-    ) == (
-        "refused",
-        "moderated",
-    )
-    (call,) = other.calls[before:]
-    assert call["what"] == "POST /v1/moderations"
-    assert call["headers"]["authorization"] == f"Bearer {KEY}"
-    assert call["body"] == {"input": "A forbidden thing", "model": "moderation"}
-    answer, _, _ = ask(context, a_talk("m", moderated=True))
-    assert answer.text == "The model heard: Hello?"
-
-
-def test_only_what_was_said_since_the_last_answer_and_what_a_model_would_see_is_looked_at(
-    models, moderators, other
-):
-    context, before = models(moderators(), m={}), len(moderated(other))
-    said = (
-        StoredMessage("user", "forbidden long ago", {}, 1),
-        StoredMessage("bot", "I see.", {}, 2),
-        StoredMessage("user", "One.", {}, 3),
-        StoredMessage("context", "forbidden context", {}, 4),
-        StoredMessage("user", "forbidden and hidden", {"hidden": True}, 5),
-        StoredMessage("user", "Two.", {}, 6),
-    )
-    ask(context, a_talk("m", *said, moderated=True))
-    assert moderated(other)[before:] == ["One.", "Two."]
-
-
-def test_who_did_not_ask_for_moderation_has_none(models, moderators, other):
-    context, before = models(moderators(), m={}), len(moderated(other))
-    ask(context, a_talk("m", StoredMessage("user", "forbidden", {}, 1)))
-    ask(models(None, m={}), a_talk("m", StoredMessage("user", "forbidden", {}, 1), moderated=True))
-    assert len(moderated(other)) == before
-
-
-def test_a_text_is_looked_at_once_however_often_a_turn_asks(models, moderators, other):
-    context, before = models(moderators(), m={}), len(moderated(other))
-    talk = a_talk("m", moderated=True)
-    for _ in range(3):
-        ask(context, talk)
-    assert len(moderated(other)) == before + 1
-    ask(context, a_talk("m", moderated=True))
-    assert len(moderated(other)) == before + 2
-
-
-def test_a_flag_is_never_remembered_as_a_pass(models, moderators):
-    context = models(moderators(), m={})
-    talk = a_talk("m", StoredMessage("user", "forbidden", {}, 1), moderated=True)
-    for _ in range(2):
-        assert failing(context, talk) == ("refused", "moderated")
-
-
-NO_VERDICT = [
-    ("status:500", "moderation_http_500"),
-    ("status:401", "moderation_http_401"),
-    ("retry-after:1", "moderation_http_429"),
-    ("redirect", "moderation_http_302"),
-    ("html", "moderation_answer"),
-    ("says:{}", "moderation_answer"),
-    ("says:[]", "moderation_answer"),
-    ('says:{"results": []}', "moderation_answer"),
-    ('says:{"results": {"flagged": false}}', "moderation_answer"),
-    ('says:{"results": [{"flagged": "no"}]}', "moderation_answer"),
-    ('says:{"results": [{"flagged": false}, {}]}', "moderation_answer"),
-    ("says:" + "[" * 100_000, "moderation_answer"),
-    ("hang", "moderation_deadline"),
-    ("hang-up", "moderation_no_answer"),
-    ("drip-body:0.05", "moderation_deadline"),
-    ("huge:comments", "moderation_too_large"),
-]
-
-
-@pytest.mark.parametrize(("behaviour", "code"), NO_VERDICT)
-def test_without_a_verdict_nothing_goes_to_a_model_and_the_run_may_be_tried_again(
-    models, moderators, other, behaviour, code
-):
-    context = models(moderators(behaviour, time=timedelta(seconds=1)), m={})
-    with pytest.raises(Failure) as caught:
-        ask(context, a_talk("m", moderated=True))
-    failure = caught.value
-    assert (failure.error_class, failure.code, failure.final) == ("provider_error", code, False)
-    assert other.calls[-1]["what"].endswith("/moderations")
-
-
-@pytest.mark.parametrize("behaviour", ["status:500", "hang", "says:{}"])
-def test_an_operator_may_let_texts_pass_without_a_verdict(models, moderators, behaviour):
-    context = models(moderators(behaviour, time=timedelta(seconds=1), fails_open=True), m={})
-    assert ask(context, a_talk("m", moderated=True))[0].text == "The model heard: Hello?"
-
-
-def test_a_moderator_that_says_nothing_holds_nobody_who_is_gone(models, moderators):
-    context = models(moderators("hang", time=timedelta(seconds=60)), m={})
-
-    def gone():
-        raise LeaseLost("gone")
-
-    with pytest.raises(LeaseLost):
-        ask(context, a_talk("m", moderated=True), gone)
-
-
-def test_a_flagged_run_is_refused_once_and_its_timeline_says_so(
-    models, moderators, context, account, leases, other, monkeypatch
-):
-    really = turns._load
-
-    def under_moderation(*arguments):
-        turn = really(*arguments)
-        return dataclasses.replace(turn, talk=dataclasses.replace(turn.talk, moderated=True))
-
-    monkeypatch.setattr(turns, "_load", under_moderation)
-    asking = models(moderators(), m={})
-    run = a_pending_turn(context, account, "A forbidden thing", bot_id=a_bot(context, account, model="m").id)
-    before = len(other.calls)
-    with pytest.raises(RunFailed, match="refused"):
-        carry_out(asking, leases, run.id, worker="here")
-    assert len(other.calls) == before + 1
-    steps = rows(context, "SELECT step, outcome, error_code FROM run_steps")
-    assert steps == [{"step": "attempt.1", "outcome": "refused", "error_code": "moderated"}]
-    assert one(context, "SELECT attempt FROM runs") == 1
