@@ -32,6 +32,7 @@ from cli import (
     processes,
     retention,
     runs,
+    secrets,
     tasks,
     up,
 )
@@ -93,6 +94,7 @@ app.add_typer(deletions.app, name="delete")
 app.add_typer(anonymising.app, name="anonymise")
 app.add_typer(retention.app, name="retention")
 app.add_typer(holds.app, name="hold")
+app.add_typer(secrets.app, name="secret")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(accounts.accounts, name="account")
 app.add_typer(accounts.tokens, name="token")

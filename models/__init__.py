@@ -49,6 +49,7 @@ from models.privacy import (
 )
 from models.retention import Kept, LegalHold, RetentionRule
 from models.runs import ACTIVE, OPEN, ErrorClass, Reason, Run, RunState, RunStep, Trigger
+from models.secrets import Secret, SecretType
 from models.tasks import (
     Action,
     CatchUp,
@@ -122,6 +123,8 @@ __all__ = [
     "Run",
     "RunState",
     "RunStep",
+    "Secret",
+    "SecretType",
     "SessionToken",
     "Skillset",
     "Subscription",

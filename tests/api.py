@@ -104,6 +104,7 @@ class World:
     recordId: str  # noqa: N815
     skillsetId: str  # noqa: N815
     abilityId: str  # noqa: N815
+    secretId: str  # noqa: N815
     erasureId: str  # noqa: N815
     ruleId: str  # noqa: N815
     holdId: str  # noqa: N815

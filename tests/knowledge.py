@@ -12,6 +12,7 @@ from core.dataset_files import attach_file
 from core.datasets import create_dataset, create_record
 from core.file_names import Described
 from core.files import create_file, start_file_content
+from core.secrets import create_secret
 from core.skillsets import create_ability, create_skillset
 from models import Dataset, File
 
@@ -73,6 +74,7 @@ def some_knowledge(context: Context, account: uuid.UUID, conversation_id: uuid.U
         record = create_record(session, dataset.id, text="The sky is blue.")
         skillset = create_skillset(session, name="Skills")
         ability = create_ability(session, skillset.id, name="look", instruction="Look up.")
+        secret = create_secret(session, name="weather", value="a-secret")
         attach_file(session, dataset.id, file.id)
     return {
         "attachmentId": an_attachment(context, account, conversation_id),
@@ -81,6 +83,7 @@ def some_knowledge(context: Context, account: uuid.UUID, conversation_id: uuid.U
         "recordId": str(record.id),
         "skillsetId": str(skillset.id),
         "abilityId": str(ability.id),
+        "secretId": str(secret.id),
     }
 
 

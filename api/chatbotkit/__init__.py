@@ -24,6 +24,7 @@ from api.chatbotkit import (
     privacy,
     retention,
     runs,
+    secrets,
     sessions,
     skillsets,
     stateless,
@@ -64,6 +65,7 @@ NOUNS = (
     files,
     datasets,
     skillsets,
+    secrets,
     erasures,
 )
 

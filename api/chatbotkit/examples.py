@@ -38,6 +38,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "update_rule": {"deleteAfter": "2y"},
     "simulate_retention": {"what": "messages", "deleteAfter": "12w"},
     "place_hold": {"all": True, "reason": "A matter of 2026."},
+    "create_secret": {"name": "weather", "type": "bearer", "value": "sk-0123456789abcdef"},
+    "update_secret": {"type": "basic", "value": "ada:0123456789abcdef"},
     "create_subscription": {
         "kind": "webhook",
         "target": "https://hooks.example.com/crontalk",

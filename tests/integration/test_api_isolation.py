@@ -194,6 +194,11 @@ BODIES = {
     ("get", "/api/v1/skillset/{skillsetId}/ability/{abilityId}/fetch"): {},
     ("post", "/api/v1/skillset/{skillsetId}/ability/{abilityId}/update"): {"name": "x"},
     ("post", "/api/v1/skillset/{skillsetId}/ability/{abilityId}/delete"): {},
+    ("post", "/api/v1/secret/create"): {"name": "x", "value": "a-secret"},
+    ("get", "/api/v1/secret/list"): {},
+    ("get", "/api/v1/secret/{secretId}/fetch"): {},
+    ("post", "/api/v1/secret/{secretId}/update"): {"value": "another"},
+    ("post", "/api/v1/secret/{secretId}/delete"): {},
 }
 # What a route needs beside `read` or `write`.
 ALSO_NEEDS = {("post", "/api/v1/conversation/{conversationId}/message/{messageId}/reveal"): ("pii:read",)}
@@ -260,6 +265,7 @@ def everything_of(context, account):
         "records",
         "skillsets",
         "abilities",
+        "secrets",
         "erasures",
         "audit_events",
         "retention_rules",

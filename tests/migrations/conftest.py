@@ -78,6 +78,7 @@ BESIDE = (
         "INSERT INTO retention_rules (id, account_id, delete_after, delete_days, next_run_at)"
         " VALUES (gen_random_uuid(), :account, '30d', 30, now())"
     ),
+    "INSERT INTO secrets (id, account_id, value) VALUES (gen_random_uuid(), :account, 'v')",
     "INSERT INTO legal_holds (id, account_id) VALUES (gen_random_uuid(), :account)",
     (
         "UPDATE jobs SET rule_id = (SELECT id FROM retention_rules WHERE account_id = :account)"
