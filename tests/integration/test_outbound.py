@@ -19,6 +19,7 @@ from core.outbound import (
     OutboundUnreachable,
     client,
     request,
+    wire,
 )
 from tests.hook_server import OK, HookServer, a_certificate, status
 
@@ -173,7 +174,7 @@ def test_an_answer_that_never_begins_ends_with_the_deadline(server, reply):
 
 
 def test_silence_ends_before_the_deadline(server, monkeypatch):
-    monkeypatch.setattr(client, "IDLE", timedelta(seconds=0.3))
+    monkeypatch.setattr(wire, "IDLE", timedelta(seconds=0.3))
     server.replies.append(lambda talk: talk.hang())
     failing(OutboundTimeout, "idle", server.url(), within=20, at_most=10)
 
