@@ -63,11 +63,15 @@ class SecretValue:
     value: str = field(repr=False)
 
     @property
+    def shown(self) -> str:
+        """What `{secret}` in a header stands for: the value, a basic one in base64."""
+        return self._packed if self.type == SecretType.BASIC else self.value
+
+    @property
     def authorization(self) -> str | None:
         """The Authorization header that shows it; None for a plain one, which only a template can show."""
-        if self.type == SecretType.BEARER:
-            return f"Bearer {self.value}"
-        return f"Basic {self._packed}" if self.type == SecretType.BASIC else None
+        schemes = {SecretType.BEARER: "Bearer", SecretType.BASIC: "Basic"}
+        return f"{schemes[SecretType(self.type)]} {self.shown}" if self.type in schemes else None
 
     def masked(self, words: str) -> str:
         """The words with the secret out of sight, in case whoever was shown it says it again."""
