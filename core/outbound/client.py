@@ -29,6 +29,7 @@ from core.outbound.places import LONGEST, Place, parse_place, permitted
 from core.outbound.wire import Backend, Limit, Wanted, always
 
 MOST_SENT = 2 * 1024 * 1024
+HEADERS = 1024 * 1024  # what may come around a body
 AGENT = "Crontalk"
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
@@ -79,10 +80,11 @@ def request(
     outgoing = _checked(headers, body)
     addresses = permitted(place, _resolve(place, limit), allowance)
     context = _tls() if place.scheme == "https" else None
+    backend = Backend(addresses, limit, HEADERS + 2 * body_limit)
     with (
         _translated(limit),
         httpcore2.ConnectionPool(
-            ssl_context=context, max_connections=1, http2=False, network_backend=Backend(addresses, limit)
+            ssl_context=context, max_connections=1, http2=False, network_backend=backend
         ) as pool,
     ):
         answer = pool.handle_request(

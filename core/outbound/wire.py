@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import httpcore2
 
-from core.outbound.errors import OutboundTimeout, OutboundUnreachable
+from core.outbound.errors import OutboundBroken, OutboundTimeout, OutboundUnreachable
 
 IDLE = timedelta(seconds=10)
 SLICE = 0.5  # seconds that a wait lasts at most before it is asked whether anybody wants the answer
@@ -69,17 +69,25 @@ class Limit:
 
 
 class Stream(httpcore2.NetworkStream):
-    """A connected socket, with TLS or without."""
+    """A connected socket, with TLS or without, from which so many bytes may be read in all.
 
-    def __init__(self, sock: socket.socket, limit: Limit) -> None:
+    The size of an answer alone bounds nothing: a chunk of one byte may carry a kilobyte about itself.
+    """
+
+    def __init__(self, sock: socket.socket, limit: Limit, most: int) -> None:
         self._sock = sock
         self._limit = limit
+        self._most = most
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
-            return self._limit.patiently(self._sock, lambda: self._sock.recv(max_bytes), timeout)
+            read = self._limit.patiently(self._sock, lambda: self._sock.recv(max_bytes), timeout)
         except OSError:
             raise httpcore2.ReadError from None
+        self._most -= len(read)
+        if self._most < 0:
+            raise OutboundBroken("answer_too_large")
+        return read
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         # In pieces, because patience begins anew with each one the peer accepts.
@@ -112,7 +120,7 @@ class Stream(httpcore2.NetworkStream):
         except BaseException:
             secure.close()
             raise
-        return Stream(secure, self._limit)
+        return Stream(secure, self._limit, self._most)
 
     def get_extra_info(self, info: str) -> Any:
         return self._sock if info == "socket" else None
@@ -121,9 +129,10 @@ class Stream(httpcore2.NetworkStream):
 class Backend(httpcore2.NetworkBackend):
     """Connects to the addresses that were judged, one after the other, whatever name it is told."""
 
-    def __init__(self, addresses: list[str], limit: Limit) -> None:
+    def __init__(self, addresses: list[str], limit: Limit, most: int) -> None:
         self._addresses = addresses
         self._limit = limit
+        self._most = most
 
     def connect_tcp(
         self,
@@ -137,7 +146,7 @@ class Backend(httpcore2.NetworkBackend):
         for tried, address in enumerate(self._addresses):
             share = min(self._limit.left(), IDLE.total_seconds()) / (len(self._addresses) - tried)
             with contextlib.suppress(OSError):
-                return Stream(_connected(address, port, self._limit, share), self._limit)
+                return Stream(_connected(address, port, self._limit, share), self._limit, self._most)
         self._limit.left()
         raise OutboundUnreachable("connect")
 
