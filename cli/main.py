@@ -1,8 +1,8 @@
 """The `crontalk` command: finds the subcommand, and turns errors into sentences and exit codes.
 
-Exit codes: 0 done · 1 a bug · 2 the words cannot be accepted · 3 there is no such thing · 4 its state does
-not allow it · 5 not allowed · 6 a server is away · 7 the run failed · 8 the doctor found something ·
-9 lines of the input could not be read · 130 interrupted.
+Exit codes: 0 done · 1 a bug, or a model that fails its test · 2 the words cannot be accepted · 3 there is no
+such thing · 4 its state does not allow it · 5 not allowed · 6 a server is away · 7 the run failed · 8 the
+doctor found something · 9 lines of the input could not be read · 130 interrupted.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from cli import (
     imports,
     jobs,
     migrating,
+    models,
     notify,
     privacy,
     processes,
@@ -89,6 +90,7 @@ app.add_typer(tasks.app, name="task")
 app.add_typer(runs.app, name="run")
 app.add_typer(conversations.app, name="conversation")
 app.add_typer(bots.app, name="bot")
+app.add_typer(models.app, name="model")
 app.add_typer(jobs.app, name="job")
 app.add_typer(deletions.app, name="delete")
 app.add_typer(anonymising.app, name="anonymise")

@@ -12,14 +12,13 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from core.breaker import Breaker
-from core.chat.providers import OFFLINE, Providers
+from core.chat.providers import Providers, providers_of
 from core.database import make_engine, translated
 from core.errors import InvalidInput
 from core.live import Live, NoLive, ValkeyLive
+from core.moderation import Moderator, moderator_of
 from core.publisher import CeleryPublisher, Hint, NoPublisher, Publisher
 from core.settings import Settings
-
-OPENAI = "https://api.openai.com/v1"
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,7 @@ class Context:
     providers: Providers
     breaker: Breaker = field(default_factory=Breaker)
     live: Live = field(default_factory=NoLive)
+    moderator: Moderator | None = None
 
     @contextmanager
     def transaction(self, account: uuid.UUID | None = None, *, actor: str | None = None) -> Iterator[Session]:
@@ -88,6 +88,8 @@ class Context:
         self.publisher.close()
         self.live.close()
         self.providers.close()
+        if self.moderator is not None:
+            self.moderator.close()
         self.engine.dispose()
 
 
@@ -104,17 +106,11 @@ def make_context(settings: Settings, name: str) -> Context:
         settings=settings,
         engine=make_engine(settings.database_url, pool_size=settings.pool_size, name=name),
         publisher=CeleryPublisher(settings.redis_url) if settings.redis_url else NoPublisher(),
-        providers=_providers(settings),
+        providers=providers_of(settings),
         live=ValkeyLive(settings.redis_url) if settings.redis_url else NoLive(),
         breaker=Breaker(settings.breaker_failures, settings.breaker_pause),
+        moderator=moderator_of(settings),
     )
-
-
-def _providers(settings: Settings) -> Providers:
-    """Without an address a key means OpenAI itself; without either only `offline` answers."""
-    key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
-    address = settings.llm_base_url or (OPENAI if key else None)
-    return Providers(address, key, settings.llm_model or OFFLINE)
 
 
 def account_of(session: Session) -> uuid.UUID:

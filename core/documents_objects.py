@@ -102,7 +102,7 @@ def model_document(model: Model) -> Document:
         "name": model.name,
         "type": "language",
         "provider": model.provider,
-        "family": model.name,
+        "family": model.family,
         "maxTokens": model.input_tokens + model.output_tokens,
         "maxInputTokens": model.input_tokens,
         "maxOutputTokens": model.output_tokens,

@@ -25,7 +25,10 @@ BEGIN_CALL = text(
     "  AND epoch = :epoch AND state = 'running' RETURNING id, account_id, epoch, model_calls),"
     " used AS (INSERT INTO usage_days AS u (account_id, day, slot, model_calls)"
     "  SELECT account_id, current_date, :slot, 1 FROM counted"
-    "  ON CONFLICT (account_id, day, slot) DO UPDATE SET model_calls = u.model_calls + 1)"
+    "  ON CONFLICT (account_id, day, slot) DO UPDATE SET model_calls = u.model_calls + 1),"
+    # A call of this attempt that gave nothing: it is made again with less, or of another model.
+    " ended AS (UPDATE run_steps AS s SET finished_at = clock_timestamp(), outcome = 'failed'"
+    "  FROM counted AS c WHERE s.run_id = c.id AND s.finished_at IS NULL AND s.step LIKE 'model.%')"
     " INSERT INTO run_steps (run_id, step, account_id, epoch, model)"
     " SELECT id, 'model.' || model_calls, account_id, epoch, :model FROM counted RETURNING step"
 )

@@ -14,6 +14,7 @@ class Answer:
     """What the model said and used; `cost` in millionths.
 
     `end` is why a turn ended where the model has not come to its own stop: `activity`, `iteration`.
+    `reasoning` is what it thought meanwhile: content, and nothing that a model is shown again.
     """
 
     text: str = field(repr=False)
@@ -23,6 +24,7 @@ class Answer:
     cost: int = 0
     calls: tuple[ToolCall, ...] = ()
     end: str | None = None
+    reasoning: str = field(default="", repr=False)
 
 
 @dataclass(eq=False)

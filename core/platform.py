@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from core.chat.endpoints import OFFLINE
 from core.chat.model_name import parse_model
-from core.chat.providers import OFFLINE
 from core.context import account_of, settings_of
+from core.prices import Price
 from core.rows import MetaFilter
+from core.settings import Settings
 from models import Account
 
-# What an answer may have at most where no budget says less (core/turns.py).
+# What an answer may have at most where neither a budget nor its endpoint says less.
 ANSWER = 32_768
 
 
@@ -24,8 +26,13 @@ class Model:
 
     name: str
     provider: str
+    family: str
     input_tokens: int
-    output_tokens: int = ANSWER
+    output_tokens: int
+    upstream: str
+    capabilities: tuple[str, ...]
+    fallback: str | None
+    price: Price | None
 
 
 def list_models(
@@ -36,15 +43,41 @@ def list_models(
     ascending: bool = False,
     meta: Sequence[MetaFilter] = (),
 ) -> list[Model]:
-    """The offline model, and the operator's where one is configured: one page, and no other."""
+    """The models of the installation: one page, and no other."""
     if before is not None or meta:
         return []
-    settings = settings_of(session)
-    models = [Model(OFFLINE, "crontalk", settings.history_tokens)]
-    name = parse_model(settings.llm_model).name if settings.llm_model else OFFLINE
-    if name != OFFLINE and (settings.llm_base_url or settings.llm_api_key):
-        models.append(Model(name, "openai", settings.history_tokens))
+    models = models_of(settings_of(session))
     return (models if ascending else models[::-1])[:take]
+
+
+def models_of(settings: Settings) -> list[Model]:
+    """The offline model, the default endpoint's where there is one, and those that the operator names."""
+    default = parse_model(settings.llm_model).name if settings.llm_model else OFFLINE
+    names = [OFFLINE]
+    if (
+        default != OFFLINE
+        and default not in settings.models
+        and (settings.llm_base_url or settings.llm_api_key)
+    ):
+        names.append(default)
+    return [model_of(settings, name) for name in (*names, *settings.models)]
+
+
+def model_of(settings: Settings, name: str) -> Model:
+    """What a bare name stands for; one that nobody configured is asked for at the default endpoint."""
+    endpoint = settings.endpoint(name)
+    offline = name == OFFLINE
+    return Model(
+        name=name,
+        provider="crontalk" if offline else endpoint.provider,
+        family=endpoint.family or name,
+        input_tokens=endpoint.window(settings.history_tokens),
+        output_tokens=endpoint.max_output_tokens or ANSWER,
+        upstream=endpoint.model or name,
+        capabilities=("reasoning", "tools") if offline else tuple(sorted(endpoint.capabilities)),
+        fallback=endpoint.fallback,
+        price=settings.price(name),
+    )
 
 
 def list_teams(

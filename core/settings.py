@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from core.chat.endpoints import OFFLINE, UNNAMED, Endpoint, read_endpoints
 from core.errors import InvalidInput
-from core.prices import Price
+from core.prices import FREE, Price
 from core.rates import Rate, parse_rate
 
 S3_PLACE = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([A-Za-z0-9!_.*'()/-]*))?")
@@ -34,6 +44,14 @@ def _rate(value: object) -> object:
 Duration = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0), le=timedelta(days=366))]
 
 Pace = Annotated[Rate | None, BeforeValidator(_rate)]
+
+
+def _endpoints(value: object) -> object:
+    """Read by our own reader: what it says of a mistake repeats no key."""
+    return read_endpoints(value, os.environ) if isinstance(value, str) else value
+
+
+Endpoints = Annotated[dict[str, Endpoint], NoDecode, BeforeValidator(_endpoints)]
 
 
 def _named(name: str) -> AliasChoices:
@@ -81,6 +99,14 @@ class Settings(BaseSettings):
     llm_model: str | None = Field(default=None, validation_alias=_named("LLM_MODEL"))
     # Money per million tokens, for budgets in money: {"gpt-5": {"input": 1.25, "output": 10}}
     prices: dict[str, Price] = Field(default_factory=dict)
+    # Names for model endpoints, beside the default one above (docs/models.md).
+    models: Endpoints = Field(default_factory=dict, repr=False)
+    # Asked about what people say, where a bot or a conversation has `moderation`.
+    moderation_url: str | None = Field(default=None, repr=False)
+    moderation_key: SecretStr | None = None
+    moderation_model: str | None = None
+    moderation_time: Duration = timedelta(seconds=10)
+    moderation_fails: Literal["closed", "open"] = "closed"
 
     # The operator's own model for names and places, from a folder; the extra `ner` brings its library.
     pii_ner: Literal["spacy", "transformers", "gliner"] | None = None
@@ -127,6 +153,21 @@ class Settings(BaseSettings):
     @classmethod
     def _unset(cls, value: object) -> object:
         return value or None
+
+    @field_validator("moderation_url")
+    @classmethod
+    def _usable_moderator(cls, url: str | None) -> str | None:
+        from core.moderation import checked_url
+
+        return checked_url(url) if url else None
+
+    @model_validator(mode="after")
+    def _answering_models(self) -> Self:
+        if not self.llm_base_url and not self.llm_api_key:
+            lost = [name for name, endpoint in self.models.items() if endpoint.base_url is None]
+            if lost:
+                raise ValueError(f"CRONTALK_MODELS: {lost[0]} has no base_url, and there is no LLM_BASE_URL")
+        return self
 
     @field_validator("key")
     @classmethod
@@ -186,6 +227,14 @@ class Settings(BaseSettings):
             raise ValueError("must be the http or https address where people reach the API")
         return url.rstrip("/") if url else None
 
+    def endpoint(self, model: str) -> Endpoint:
+        """What a bare model name stands for."""
+        return self.models.get(model, UNNAMED)
+
+    def price(self, model: str) -> Price | None:
+        """What a bare model name costs: the offline one nothing, an endpoint what its entry says."""
+        return FREE if model == OFFLINE else self.endpoint(model).price or self.prices.get(model)
+
 
 def read_settings(**given: Any) -> Settings:
     """The environment's settings, under those given here.
@@ -197,8 +246,21 @@ def read_settings(**given: Any) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        wrong = [f"{_variable(str(found['loc'][0]))}: {found['msg']}" for found in error.errors()]
+        wrong = [_told(found["loc"], found["msg"]) for found in error.errors(include_input=False)]
         raise InvalidInput(f"Some settings cannot be used. {'. '.join(wrong)}.") from None
+    except SettingsError as error:
+        raise InvalidInput(f"Some settings cannot be used. {_undecoded(error)}.") from None
+
+
+def _told(place: tuple[int | str, ...], message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return f"{_variable(str(place[0]))}: {message}" if place else message
+
+
+def _undecoded(error: SettingsError) -> str:
+    """Which variable is no JSON; the library's own words go on to quote it."""
+    named = re.search(r'field "([a-z_]{1,64})"', str(error))
+    return f"{_variable(named[1])}: is not JSON" if named else "A value is not JSON"
 
 
 def _variable(field: str) -> str:

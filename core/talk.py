@@ -55,6 +55,7 @@ class Talk:
     budget: Budget = field(default_factory=Budget)
     assertions: Mapping[str, Any] = field(default_factory=dict)
     request: TurnRequest = field(default_factory=TurnRequest)
+    moderated: bool = False  # what people say is looked at before the model is called
 
 
 @dataclass(frozen=True)

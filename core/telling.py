@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import time
 import uuid
 from typing import Any, Protocol
@@ -23,12 +24,18 @@ RESTORES = "restores"
 SPOKEN = frozenset({"message", "result", "waitForChannelMessageBegin", "waitForChannelMessageEnd"})
 
 
+# The kinds of pieces: of the answer, and of what the model thinks meanwhile.
+SPEAKING = "token"
+REASONING = "reasoningToken"
+PIECES = frozenset({SPEAKING, REASONING})
+
+
 class Telling(Protocol):
     def tell(self, kind: str, data: dict[str, Any]) -> None:
-        """Tells an event, after the tokens that came before it."""
+        """Tells an event, after the pieces that came before it."""
 
-    def token(self, text: str) -> None:
-        """Tells a piece of the answer, soon."""
+    def token(self, text: str, kind: str = SPEAKING) -> None:
+        """Tells a piece of the answer, or of another of PIECES, soon."""
 
 
 class Silence:
@@ -37,8 +44,8 @@ class Silence:
     def tell(self, kind: str, data: dict[str, Any]) -> None:
         del kind, data
 
-    def token(self, text: str) -> None:
-        del text
+    def token(self, text: str, kind: str = SPEAKING) -> None:
+        del text, kind
 
 
 class ShieldedTelling:
@@ -51,16 +58,17 @@ class ShieldedTelling:
     def __init__(self, telling: Telling, shield: Shield) -> None:
         self._telling = telling
         self._shield = shield
-        self._redactor: Redactor | None = None
+        # One for each kind: what one holds back is not cut short by a piece of the other.
+        self._redactors: dict[str, Redactor] = {}
         self._told: set[str] = set()
         # Of the conversation's tokens those that this turn may name: doors restore no others.
         kept = shield.vault.kept or {}
         self._shown = {token: kept[token] for token in shield.vault.shown or () if token in kept}
 
     def tell(self, kind: str, data: dict[str, Any]) -> None:
-        if self._redactor is not None:
-            self._say(self._redactor.finish())
-            self._redactor = None
+        for piece, redactor in self._redactors.items():
+            self._say(redactor.finish(), piece)
+        self._redactors.clear()
         if kind in SPOKEN:
             restores = {RESTORES: data[RESTORES]} if RESTORES in data else {}
             data = self._shield.tree(
@@ -72,15 +80,15 @@ class ShieldedTelling:
         self._unlock()
         self._telling.tell(kind, data)
 
-    def token(self, text: str) -> None:
-        if self._redactor is None:
-            self._redactor = self._shield.redactor()
-        self._say(self._redactor.feed(text))
+    def token(self, text: str, kind: str = SPEAKING) -> None:
+        if kind not in self._redactors:
+            self._redactors[kind] = self._shield.redactor()
+        self._say(self._redactors[kind].feed(text), kind)
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, kind: str) -> None:
         self._unlock()
         if text:
-            self._telling.token(text)
+            self._telling.token(text, kind)
 
     def _unlock(self) -> None:
         known = self._shown | self._shield.vault.sealed
@@ -100,8 +108,8 @@ class Withheld:
         if kind not in SPOKEN:
             self._telling.tell(kind, data)
 
-    def token(self, text: str) -> None:
-        del text
+    def token(self, text: str, kind: str = SPEAKING) -> None:
+        del text, kind
 
 
 class ChannelTelling:
@@ -116,21 +124,22 @@ class ChannelTelling:
         self._account = account
         self._channel = channel
         self._epoch = epoch
-        self._pending = ""
+        self._pending: list[tuple[str, str]] = []  # kinds and texts
         self._told_at = 0.0
 
     def tell(self, kind: str, data: dict[str, Any]) -> None:
         self._publish([self._event(kind, data)])
 
-    def token(self, text: str) -> None:
-        self._pending += text
+    def token(self, text: str, kind: str = SPEAKING) -> None:
+        self._pending.append((kind, text))
         if time.monotonic() - self._told_at >= PACE:
             self._publish([])
 
     def _publish(self, events: list[dict[str, Any]]) -> None:
-        if self._pending:
-            events = [self._event("token", {"token": self._pending}), *events]
-            self._pending = ""
+        together = itertools.groupby(self._pending, key=lambda piece: piece[0])
+        said = [self._event(kind, {"token": "".join(text for _, text in of)}) for kind, of in together]
+        self._pending.clear()
+        events = [*said, *events]
         if events:
             self._live.publish(self._account, self._channel, events)
         self._told_at = time.monotonic()

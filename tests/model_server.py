@@ -164,6 +164,80 @@ def empty(exchange: Exchange, argument: str) -> None:
     exchange.finish()
 
 
+def choice(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+    return chunk(None) | {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+
+
+def call_piece(index: int, arguments: str, **more: str) -> dict[str, Any]:
+    """A piece of a call; its id and name come with the first one only."""
+    name = {"name": more.pop("name")} if "name" in more else {}
+    return {"index": index, **more, "function": {**name, "arguments": arguments}}
+
+
+@behaviour
+def thinking(exchange: Exchange, argument: str) -> None:
+    """Thinks the given words before a good answer."""
+    exchange.open_stream()
+    for word in (argument or "Let me see.").split(" "):
+        exchange.event(choice({"reasoning_content": f"{word} "}))
+    for word in good_text(exchange.body).split(" "):
+        exchange.delta(f"{word} ")
+    exchange.finish()
+
+
+@behaviour
+def thinking_cut(exchange: Exchange, argument: str) -> None:
+    """Thinks, and breaks off."""
+    exchange.open_stream()
+    exchange.event(choice({"reasoning_content": "Let me see."}))
+
+
+@behaviour
+def calling(exchange: Exchange, argument: str) -> None:
+    """Calls every function that it was offered, interleaved and in pieces; the answers get a good answer.
+
+    The argument is the JSON of each call's arguments, and may be none at all.
+    """
+    names = [tool["function"]["name"] for tool in exchange.body.get("tools", [])]
+    if not names or any(message["role"] == "tool" for message in exchange.body["messages"]):
+        ok(exchange, "")
+        return
+    words = argument or '{"word": "ready"}'
+    exchange.open_stream()
+    for index, name in enumerate(names):
+        exchange.event(
+            choice({"tool_calls": [call_piece(index, "", id=f"call{index}", type="function", name=name)]})
+        )
+    for sign in words:
+        exchange.event(choice({"tool_calls": [call_piece(index, sign) for index in range(len(names))]}))
+    exchange.event(choice({}, "tool_calls"))
+    exchange.finish("tool_calls")
+
+
+@behaviour
+def calling_else(exchange: Exchange, argument: str) -> None:
+    """Calls a function of the given name, whether it was offered or not; then answers well."""
+    if any(message["role"] == "tool" for message in exchange.body["messages"]):
+        ok(exchange, "")
+        return
+    exchange.open_stream()
+    exchange.event(choice({"tool_calls": [call_piece(0, "{}", id="c", type="function", name=argument)]}))
+    exchange.finish("tool_calls")
+
+
+@behaviour
+def moderation(exchange: Exchange, argument: str) -> None:
+    """Flags what holds the word `forbidden`."""
+    flagged = "forbidden" in exchange.body["input"]
+    exchange.json(200, {"id": "m", "results": [{"flagged": flagged, "categories": {"violence": flagged}}]})
+
+
+@behaviour
+def says(exchange: Exchange, argument: str) -> None:
+    """The argument as the body of a good answer."""
+    exchange.answer(200, argument.encode())
+
+
 @behaviour
 def hang(exchange: Exchange, argument: str) -> None:
     exchange.wait()

@@ -52,6 +52,7 @@ from core.rows import own
 from core.shields import stateless_shield
 from core.sight import Sight
 from core.talk import stateless_talk
+from core.telling import SPEAKING
 from core.turn_requests import TurnRequest
 from core.turn_results import cut, failed, stateless_events
 from models import Contact, ErrorClass, new_id
@@ -105,23 +106,23 @@ class Asked:
     sight: Sight = field(default_factory=Sight)
     events: asyncio.Queue[tuple[str, dict[str, Any]]] = field(default_factory=asyncio.Queue)
     gone: threading.Event = field(default_factory=threading.Event)
-    _restorer: Restorer | None = None
+    _restorers: dict[str, Restorer] = field(default_factory=dict)
 
     def tell(self, kind: str, data: dict[str, Any]) -> None:
         """Tells the caller, who may see the values behind the tokens of the turn."""
-        if self._restorer is not None:
-            self._say(self._restorer.finish())
-            self._restorer = None
+        for piece, restorer in self._restorers.items():
+            self._say(restorer.finish(), piece)
+        self._restorers.clear()
         self._put(kind, self.sight.told(data, caller=True))
 
-    def token(self, text: str) -> None:
-        if self._restorer is None:
-            self._restorer = self.sight.restorer()
-        self._say(self._restorer.feed(text))
+    def token(self, text: str, kind: str = SPEAKING) -> None:
+        if kind not in self._restorers:
+            self._restorers[kind] = self.sight.restorer()
+        self._say(self._restorers[kind].feed(text), kind)
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, kind: str) -> None:
         if text:
-            self._put("token", {"token": text})
+            self._put(kind, {"token": text})
 
     def _put(self, kind: str, data: dict[str, Any]) -> None:
         with suppress(RuntimeError):  # the loop has ended, and with it whoever listened

@@ -55,7 +55,7 @@ from core.messages import looked_at
 from core.privacy.restoring import Restorer
 from core.schedule.zones import find_zone
 from core.sight import Sight, sight_of
-from core.telling import VAULT
+from core.telling import PIECES, VAULT
 from core.turn_requests import ALL, END, TurnRequest
 from core.turn_results import TurnResult, result_of
 from models import Run
@@ -332,7 +332,7 @@ async def while_signed_in(
         yield line
 
 
-PARTIAL = frozenset({"token", "reasoningToken", "completeBegin", "completeEnd", "usage"})
+PARTIAL = PIECES | {"completeBegin", "completeEnd", "usage"}
 
 
 class Told:
@@ -346,7 +346,7 @@ class Told:
         self._sight = sight
         self._caller = caller
         self._epochs: set[int] = set()
-        self._restorer: Restorer | None = None
+        self._restorers: dict[str, Restorer] = {}
 
     def events(self, word: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         """A word's events."""
@@ -359,20 +359,21 @@ class Told:
         self._epochs.add(word["epoch"])
         if word["epoch"] != min(self._epochs) and kind in PARTIAL:
             return
-        if kind == "token":
-            self._restorer = self._restorer or self._sight.restorer()
-            yield from _tokens(self._restorer.feed(data["token"]))
+        if kind in PIECES:
+            if kind not in self._restorers:
+                self._restorers[kind] = self._sight.restorer()
+            yield from _pieces(kind, self._restorers[kind].feed(data["token"]))
             return
         yield from self.rest()
         yield kind, self._sight.told(data, caller=self._caller)
 
     def rest(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """What was held back of the answer, since a token might have begun there."""
-        if self._restorer is not None:
-            yield from _tokens(self._restorer.finish())
-            self._restorer = None
+        """What was held back of the pieces, since a token might have begun there."""
+        for kind, restorer in self._restorers.items():
+            yield from _pieces(kind, restorer.finish())
+        self._restorers.clear()
 
 
-def _tokens(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _pieces(kind: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if text:
-        yield "token", {"token": text}
+        yield kind, {"token": text}

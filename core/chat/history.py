@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.chat.provider import ChatMessage, ContextTooLong, Role, ToolCall
+from core.chat.provider import ChatMessage, ContextTooLong, Image, Role, ToolCall
 
 BYTES_PER_TOKEN = 4
 TOKENS_PER_MESSAGE = 4
+# What an image is taken to cost, whatever its size: vendors count some 300 to 1,600 tokens for a common one.
+TOKENS_PER_IMAGE = 1_000
 
 # Reasoning is not sent back.
 _LEFT_OUT = frozenset({"reasoning"})
@@ -33,13 +35,15 @@ class StoredMessage:
     text: str
     meta: Mapping[str, Any]
     place: int = 0
+    images: tuple[Image, ...] = ()
 
 
 def to_chat_messages(rows: Iterable[StoredMessage], *, tools: bool = False) -> tuple[ChatMessage, ...]:
     """Give each message its role, in order.
 
-    Left out: reasoning, blank texts, and messages whose meta says `hidden` or `archived`. An activity is a
-    call and its answer to a model that knows its tools, when it has both; to others it means nothing.
+    Left out: reasoning, messages without text or image, and those whose meta says `hidden` or `archived`. An
+    activity is a call and its answer to a model that knows its tools, when it has both; to others it means
+    nothing.
     """
     said: list[ChatMessage] = []
     asked: list[ToolCall] = []
@@ -72,12 +76,12 @@ def _activity(row: StoredMessage, asked: list[ToolCall]) -> list[ChatMessage]:
 
 def is_seen(row: StoredMessage) -> bool:
     hidden = row.meta.get("hidden") or row.meta.get("archived")
-    return not hidden and row.type not in _LEFT_OUT and bool(row.text.strip())
+    return not hidden and row.type not in _LEFT_OUT and bool(row.text.strip() or row.images)
 
 
 def _chat_message(row: StoredMessage) -> ChatMessage:
     role, heading = _ROLES[row.type]
-    return ChatMessage(role, heading + row.text)
+    return ChatMessage(role, heading + row.text, images=row.images if role == "user" else ())
 
 
 def estimate_tokens(text: str) -> int:
@@ -101,7 +105,8 @@ def _system_cost(system: str) -> int:
 
 def _cost(message: ChatMessage) -> int:
     calls = sum(estimate_tokens(call.name + json.dumps(call.arguments)) for call in message.calls)
-    return estimate_tokens(message.text) + calls + TOKENS_PER_MESSAGE
+    images = TOKENS_PER_IMAGE * len(message.images)
+    return estimate_tokens(message.text) + calls + images + TOKENS_PER_MESSAGE
 
 
 def fit(system: str, messages: Sequence[ChatMessage], budget: int) -> tuple[tuple[ChatMessage, ...], int]:

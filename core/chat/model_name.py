@@ -81,6 +81,11 @@ def model_string(value: Any) -> str | None:
     return value
 
 
+def written(name: str, options: Mapping[str, OptionValue]) -> str:
+    """A name and options as one model string."""
+    return "/".join((name, *(f"{key}={value}" for key, value in options.items())))
+
+
 def _written(model: Mapping[str, Any]) -> Any:
     config = {} if model.get("config") is None else model["config"]
     if not isinstance(model.get("name"), str) or not isinstance(config, Mapping):

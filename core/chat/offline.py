@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from core.chat.history import BYTES_PER_TOKEN, estimate_input, estimate_tokens
-from core.chat.offline_answer import compose
-from core.chat.offline_call import tool_call
+from core.chat.offline_answer import compose, reason_of
+from core.chat.offline_call import tool_calls
 from core.chat.provider import (
     Deadline,
     Finished,
@@ -17,6 +17,7 @@ from core.chat.provider import (
     ModelEvent,
     ModelRequest,
     ModelUnavailable,
+    ReasoningDelta,
     TextDelta,
 )
 
@@ -28,12 +29,14 @@ class OfflineProvider:
     """Answers without a model, the same for the same request.
 
     Options of the model string: `latency` (seconds, spread over the pieces), `fail_rate` (0 to 1) with
-    `seed`, `chunks` (pieces of text), `finish` (stop, length, refused) and `empty=1` (an answer without
-    text). A failure is drawn from the request, the seed and the number of calls this provider has seen, so
-    a retry may succeed and a test that counts its calls sees the same failures every time.
+    `seed`, `chunks` (pieces of text), `finish` (stop, length, refused), `empty=1` (an answer without text)
+    and `reasoning=1` (it thinks aloud before it answers). For tests, `obey=1` (it does whatever any text it
+    reads tells it to) and `loop=1` (it calls its first function for ever). A failure is drawn from the
+    request, the seed and the number of calls this provider has seen, so a retry may succeed and a test that
+    counts its calls sees the same failures every time.
 
-    It calls the function it is made to call, or one whose name the last question holds, once, with what the
-    question says as its arguments; then it tells the result.
+    It calls the function it is made to call, or those whose names the last question holds, each once, with
+    what the question says as their arguments; then it tells the results (core/chat/offline_call.py).
     """
 
     def __init__(self) -> None:
@@ -46,20 +49,25 @@ class OfflineProvider:
         if _fails(request, call):
             deadline.pause(latency)
             raise ModelUnavailable("offline_failure")
-        called = tool_call(request)
-        if called is not None:
+        called = tool_calls(request)
+        count = int(request.options.get("chunks", DEFAULT_CHUNKS))
+        thoughts = reason_of(request, called) if request.options.get("reasoning") == 1 else ""
+        for thought in _pieces(thoughts, count):
+            yield ReasoningDelta(thought)
+        asked, used = estimate_input(request.system, request.messages), estimate_tokens(thoughts)
+        if called:
             deadline.pause(latency)
-            yield called
-            yield Finished(FinishReason.tool, estimate_input(request.system, request.messages), CALL_TOKENS)
+            yield from called
+            yield Finished(FinishReason.tool, asked, used + CALL_TOKENS * len(called))
             return
         text, reason = _answer(request)
-        pieces = _pieces(text, int(request.options.get("chunks", DEFAULT_CHUNKS)))
+        pieces = _pieces(text, count)
         for piece in pieces:
             deadline.pause(latency / len(pieces))
             yield TextDelta(piece)
         if not pieces:
             deadline.pause(latency)
-        yield Finished(reason, estimate_input(request.system, request.messages), estimate_tokens(text))
+        yield Finished(reason, asked, used + estimate_tokens(text))
 
     def close(self) -> None:
         """Nothing is held."""

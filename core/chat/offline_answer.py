@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from core.chat.provider import ChatMessage
+from core.chat.provider import ChatMessage, ModelRequest, ToolCall
 
 QUOTE_LENGTH = 160
 FACTS = 2
@@ -42,6 +42,19 @@ def compose(system: str, messages: Sequence[ChatMessage]) -> str:
         parts.append("Nobody has said anything yet.")
     parts.append("(Offline answer, composed without a language model.)")
     return " ".join(part for part in parts if part)
+
+
+def reason_of(request: ModelRequest, called: Sequence[ToolCall]) -> str:
+    """What the offline model thinks: what it was asked, what it will call, and what it has to go by."""
+    question = next((m.text for m in reversed(request.messages) if m.role == "user"), "")
+    parts = [f"The question is {_quote(question)}." if question.strip() else "Nobody has asked anything."]
+    if called:
+        parts.append(f"I will call {' and '.join(call.name for call in called)}.")
+    else:
+        results = sum(message.role == "tool" for message in request.messages)
+        known = len(_sentences(request.system[:READ_LENGTH]))
+        parts.append(f"I have a brief of {known} sentences and {results} results to answer from.")
+    return " ".join(parts)
 
 
 def _results(messages: Sequence[ChatMessage]) -> str:

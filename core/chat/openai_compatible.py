@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
+import re
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -130,19 +132,35 @@ class OpenAICompatible:
 
 
 def _message(message: ChatMessage) -> dict[str, Any]:
-    said: dict[str, Any] = {"role": message.role, "content": _encodable(message.text)}
+    said: dict[str, Any] = {"role": message.role, "content": _content(message)}
     if message.calls:
         said["tool_calls"] = [
             {
                 "id": call.id,
                 "type": "function",
-                "function": {"name": call.name, "arguments": json.dumps(call.arguments)},
+                "function": {"name": _callable(call.name), "arguments": json.dumps(call.arguments)},
             }
             for call in message.calls
         ]
     if message.call_id is not None:
         said["tool_call_id"] = message.call_id
     return said
+
+
+def _content(message: ChatMessage) -> str | list[dict[str, Any]]:
+    text = _encodable(message.text)
+    if not message.images:
+        return text
+    parts: list[dict[str, Any]] = [{"type": "text", "text": text}] if text.strip() else []
+    for image in message.images:
+        url = f"data:{image.media_type};base64,{base64.b64encode(image.content).decode()}"
+        parts.append({"type": "image_url", "image_url": {"url": url}})
+    return parts
+
+
+def _callable(name: str) -> str:
+    """A name that servers take: a model may have called what nobody would call a function."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:64]
 
 
 def _tools(request: ModelRequest) -> dict[str, Any]:

@@ -32,10 +32,12 @@ class ModelError(CrontalkError):
 
     `code` is static and content-free ("http_503", "stream_cut"): fit for logs, rows and metrics. Neither it
     nor the message ever holds a prompt, an answer, a key or an address. `retry_after` is what the server
-    asked for, however absurd: the caller caps it. `said` is what had come of the answer: content.
+    asked for, however absurd: the caller caps it. `said` is what had come of the answer: content. `told`:
+    somebody may have heard of it, be it only what the model thought.
     """
 
     said: str = ""
+    told: bool = False
     sentence: ClassVar[str] = "The model call failed"
     retryable: bool = False
 
@@ -150,21 +152,39 @@ class Tool:
 
 @dataclass(frozen=True)
 class ToolCall:
-    """The model asks for a function; `id` is its own name for this call, or one we gave it."""
+    """The model asks for a function; `id` is its own name for this call, or one we gave it.
+
+    `broken` says why its arguments cannot be used, a word free of content ("not_json", "not_an_object",
+    "too_long"): then they are empty and the call is to be answered with an error, never carried out. The name
+    is the model's own: it may be one that nobody declared.
+    """
 
     id: str
     name: str
     arguments: Mapping[str, Any] = field(repr=False)
+    broken: str | None = None
+
+
+@dataclass(frozen=True)
+class Image:
+    """A picture that goes along with a message, such as `image/png`."""
+
+    media_type: str
+    content: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
 class ChatMessage:
-    """`calls` are those of an assistant's message; `call_id` names the call that a tool's message answers."""
+    """`calls` are those of an assistant's message; `call_id` names the call that a tool's message answers.
+
+    `images` go with a user's message, to models that see them (core/chat/images.py).
+    """
 
     role: Role
     text: str
     calls: tuple[ToolCall, ...] = ()
     call_id: str | None = None
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -203,6 +223,15 @@ class TextDelta:
 
 
 @dataclass(frozen=True)
+class ReasoningDelta:
+    """The next piece of what the model thinks before or while it answers: never part of the answer, and
+    never sent back to a model. As clean as a TextDelta.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Finished:
     """The last event of every complete stream. Token counts are the server's, or estimates."""
 
@@ -211,7 +240,7 @@ class Finished:
     output_tokens: int
 
 
-ModelEvent = TextDelta | ToolCall | Finished
+ModelEvent = TextDelta | ReasoningDelta | ToolCall | Finished
 
 
 class Provider(Protocol):

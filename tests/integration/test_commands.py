@@ -30,6 +30,7 @@ COMMANDS = (
     "run: list show cancel",
     "conversation: list show send complete delete",
     "bot: create list show",
+    "model: list test",
     "account: create list close open limits delete",
     "erasure: list export apply",
     "audit: list",

@@ -184,13 +184,6 @@ def test_a_model_that_calls_and_calls_is_stopped(context, leases, speak, asked, 
     assert the_run(context, run.id)["end_reason"] == "iteration"
 
 
-def test_a_function_nobody_declared_is_no_answer(context, leases, speak, asked):
-    speak(calls("other"))
-    run = asked(function("one", {"data": 1}))
-    assert carry_out(context, leases, run.id, worker="here") == "retried"
-    assert the_run(context, run.id)["error_code"] == "unknown_function"
-
-
 def test_a_call_that_was_left_behind_is_no_reason_not_to_answer(context, account, leases, speak):
     talk = a_conversation(context, account, bot_id=a_bot(context, account).id)
     left = {"activity": {"type": "request", "function": {"name": "one", "arguments": {}}}}
