@@ -37,6 +37,7 @@ from models.jobs import (
     RateBucket,
 )
 from models.knowledge import Ability, Dataset, Record, Skillset, Visibility
+from models.memories import LONGEST_MEMORY, Memory
 from models.privacy import (
     Annotation,
     AnnotationState,
@@ -65,6 +66,7 @@ __all__ = [
     "ABOUT",
     "ACTIVE",
     "DUE_STATES",
+    "LONGEST_MEMORY",
     "MAX_TEXT_BYTES",
     "OPEN",
     "SLICED",
@@ -108,6 +110,7 @@ __all__ = [
     "Kept",
     "LegalHold",
     "LoginLink",
+    "Memory",
     "Message",
     "MessageType",
     "Overlap",
