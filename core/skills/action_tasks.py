@@ -61,8 +61,8 @@ COUNT_OF_BOTH = text(f"{SCHEDULED} AND t.contact_id = :contact")
 SCHEDULE = {
     "type": "string",
     "maxLength": 200,
-    "description": "When: a date and time such as 2030-12-25T10:00 for once, a time of day such as 09:30, daily,"
-    " weekly, monthly, a cron of five fields, or @every 2h.",
+    "description": "When: a date and time such as 2030-12-25T10:00 for once, a time of day such as 09:30,"
+    " daily, weekly, monthly, a cron of five fields, or @every 2h.",
 }
 TIMEZONE = {
     "type": "string",
