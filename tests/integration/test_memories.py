@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import threading
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +15,10 @@ from core.account_deletion import delete_account
 from core.bots import delete_bot
 from core.contacts import delete_contact
 from core.conversations import delete_conversation
+from core.documents_erasures import exported_erasure
 from core.drafts import Draft
+from core.erasing import Outcome, apply_erasures, read_receipts
+from core.erasures import erasures_since
 from core.errors import Conflict, NotFound
 from core.memories import (
     create_memory,
@@ -31,7 +36,11 @@ from core.sweeping import by_ids, sweep
 from models import MessageType
 from tests.acting import a_turn, a_turn_in, a_turn_with_a_contact, act, at_work, failed, undone
 from tests.factories import a_bot, a_contact, a_conversation, a_hold, a_memory, an_account, execute, one, rows
+from tests.integration.test_anonymising import done
 
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+)
 TEA = "Prefers tea without milk."
 
 
@@ -260,18 +269,15 @@ def test_a_contact_a_bot_and_an_account_take_all_of_it_with_them(context, accoun
 
 
 def test_a_deletion_that_comes_while_it_is_remembered_takes_it_as_well(context, account, turn, eventually):
-    import threading
-
     def delete():
         with context.transaction(account) as session:
             delete_conversation(session, turn.conversation_id)
 
     thread = threading.Thread(target=delete)
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     with at_work(context, turn) as session:
         ACTIONS["memory.remember"].act(session, turn, {}, {"text": TEA})
         thread.start()
-        eventually(lambda: one(context, waiting) == 1)
+        eventually(lambda: one(context, WAITING) == 1)
     thread.join(10)
     assert kept(context) == []
 
@@ -347,3 +353,46 @@ def test_a_turn_of_nobody_remembers_nothing(context, account):
     turn = a_turn_in(context, account, conversation.id)
     for name, given in (("remember", {"text": TEA}), ("recall", {}), ("forget", {"id": "x"})):
         assert failed(context, turn, f"memory.{name}", **given) == "nobody"
+
+
+def test_what_is_made_anonymous_takes_with_it_what_was_remembered_of_it(context, account, monkeypatch):
+    monkeypatch.setattr(context.settings, "rate_bulk", None)
+    turn, ids = a_remembered(context, account)
+    done(context, account, "messages", ids=[str(ids[2])])
+    assert kept(context) == ["of one", "of people"]
+    done(context, account, all=True)
+    assert kept(context) == ["of people"]
+    assert (
+        one(context, "SELECT contact_id FROM conversations WHERE id = :id", id=turn.conversation_id) is None
+    )
+
+
+def test_receipts_take_again_what_a_backup_has_brought_back(context, account):
+    memory = a_memory(context, account, text=TEA)
+    turn, ids = a_remembered(context, account)
+    backup = rows(
+        context, "SELECT id, account_id, bot_id, contact_id, conversation_id, seq, text FROM memories"
+    )
+    message = rows(context, "SELECT * FROM messages WHERE id = :id", id=ids[2])[0]
+    with context.transaction(account) as session:
+        delete_memory(session, memory.id)
+        delete_message(session, turn.conversation_id, ids[2])
+    receipts = list(
+        read_receipts(json.dumps(exported_erasure(receipt)) for receipt in erasures_since(context))
+    )
+    execute(context, "DELETE FROM memories")
+    for row in backup:
+        execute(
+            context,
+            "INSERT INTO memories (id, account_id, bot_id, contact_id, conversation_id, seq, text)"
+            " VALUES (:id, :account_id, :bot_id, :contact_id, :conversation_id, :seq, :text)",
+            **row,
+        )
+    execute(
+        context,
+        "INSERT INTO messages (id, account_id, conversation_id, seq, type, text)"
+        " VALUES (:id, :account_id, :conversation_id, :seq, :type, :text)",
+        **{name: message[name] for name in ("id", "account_id", "conversation_id", "seq", "type", "text")},
+    )
+    assert apply_erasures(context, receipts)[Outcome.ERASED] == 2
+    assert kept(context) == ["of one", "of people"]
