@@ -22,6 +22,7 @@ from core.holds import NOT_HELD_MEMORY, keep_holds, refuse_held_memory
 from core.leaving import Leaving
 from core.policies import checked_instant
 from core.rows import MetaFilter, OneOrMore, checked_text, database_now, not_found, own, own_ids, page
+from core.search import within_time
 from core.shields import shield_for
 from models import LONGEST_MEMORY, Bot, Contact, ErasureKind, Memory, new_id
 
@@ -180,10 +181,12 @@ def search_memories(
     """Memories that have any of the words, best first; of some bots or contacts where asked.
 
     Raises:
-        InvalidInput: the search. NotFound, NotAuthorized: what is filtered by.
+        InvalidInput: the search, or it takes too long. NotFound, NotAuthorized: what is filtered by.
 
     """
-    return found(session, search, *_of(session, bot_id, contact_id), most=FOUND)
+    of = _of(session, bot_id, contact_id)
+    with within_time(session, search):
+        return found(session, search, *of, most=FOUND)
 
 
 def found(session: Session, search: str, *where: ColumnElement[bool], most: int) -> list[Memory]:

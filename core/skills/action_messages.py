@@ -3,7 +3,7 @@
 Only in conversations within the ability's scope, and never in the acting one. What was said under privacy
 leaves anonymous (core/leaving.py), and the privacy of the other conversation applies to it as to all that is
 said there. A turn that is asked for is one hop further than the turn that asks; after HOPS nobody asks on, so
-that two conversations do not talk to each other for ever.
+that two conversations do not talk to each other for ever. One turn asks ASKS times.
 """
 
 from __future__ import annotations
@@ -38,8 +38,14 @@ from core.usage import count_usage
 from models import Conversation, MessageType
 
 HOPS = 3
+ASKS = 5  # of one turn
 LONGEST = 16_000
 SCOPES = ("contact", "bot", "account")
+# Counted on the run, which is locked: with its effect, so that an attempt after a crash counts on.
+ASK = text(
+    "UPDATE runs SET params = params"
+    " || jsonb_build_object('asks', COALESCE(CAST(params ->> 'asks' AS int), 0) + 1) WHERE id = :run AND account_id = :account RETURNING CAST(params ->> 'asks' AS int)"
+)
 LOCK = text("SELECT id FROM conversations WHERE id = :id AND account_id = :account FOR UPDATE NOWAIT")
 
 
@@ -67,6 +73,8 @@ def _send(session: Session, acting: Acting, document: Json, arguments: Json) -> 
             written = append(session, target.id, MessageType.BOT, safe, author=Direction.OUTBOUND)
             count_usage(session, target.account_id, messages=1)
             return {"conversationId": str(target.id), "id": str(written.message.id)}
+        if (session.scalar(ASK, {"run": acting.run_id, "account": target.account_id}) or 0) > ASKS:
+            raise SkillFailed("too_far", f"This turn has asked {ASKS} times already; that is enough.")
         run = complete(session, target.id, safe)
         run.params = {**run.params, "hops": hops}
         session.flush()

@@ -135,10 +135,11 @@ def _update(session: Session, acting: Acting, document: Json, arguments: Json) -
         name: safe.label(_words(arguments[name])) for name in ("name", "description") if name in arguments
     }
     fields |= {name: _words(arguments[name]) for name in ("schedule", "timezone") if name in arguments}
-    paused = arguments.get("paused")
-    if fields.keys() & {"schedule", "timezone"} or paused is False:
+    paused, timed = arguments.get("paused"), bool(fields.keys() & {"schedule", "timezone"})
+    if timed or paused is False:
         schedule = fields.get("schedule", task.schedule)
         _check_timing(session, acting, document, schedule, fields.get("timezone", task.timezone))
+    if (timed or paused is not None) and not _is_scheduled(task, session.get_one(TaskClock, task.id)):
         _refuse_a_crowd(session, acting, document, task)
     with elsewhere(session):
         if fields:
@@ -221,6 +222,11 @@ def _check_timing(
     first = next_after(read, now)
     if first is not None and first < now + least:
         raise InvalidInput(f"What runs by itself schedules nothing within {least} from now.")
+
+
+def _is_scheduled(task: Task, clock: TaskClock) -> bool:
+    """What counts: it will run, or would if it were not paused."""
+    return clock.next_run_at is not None or task.state == TaskState.PAUSED
 
 
 def _refuse_a_crowd(session: Session, acting: Acting, document: Json, but: Task | None = None) -> None:

@@ -112,6 +112,16 @@ def test_two_conversations_do_not_ask_each_other_for_ever(context, account, turn
     act(context, here, "message.send", **SAY)  # saying something asks nobody
 
 
+def test_one_turn_asks_so_often_and_no_more(context, account, turn):
+    places = [a_conversation(context, account, contact_id=turn.contact_id).id for _ in range(6)]
+    asks = [{**SAY, "conversationId": str(place)} for place in places]
+    for given in asks[:5]:
+        act(context, turn, "message.send", {"answer": True}, **given)
+    assert failed(context, turn, "message.send", {"answer": True}, **asks[5]) == "too_far"
+    act(context, turn, "message.send", **asks[5])
+    assert one(context, "SELECT count(*) FROM runs WHERE params ->> 'hops' = '1'") == 5
+
+
 def test_a_turn_that_is_under_way_there_is_a_conflict_and_nothing_is_said(context, account, turn, other):
     a_turn_in(context, account, other)
     before = len(said_in(context, other))

@@ -129,8 +129,15 @@ def test_a_task_that_has_had_its_only_run_makes_room(context, turn):
     second = act(context, turn, "task.create", {"most": 1}, **TOMORROW)
     act(context, turn, "task.update", {"most": 1}, id=second["id"], paused=True)
     assert failed(context, turn, "task.create", {"most": 1}, **TOMORROW) == "limit"
-    again = {"id": told["id"], "schedule": "daily"}
-    assert failed(context, turn, "task.update", {"most": 1}, **again) == "limit"
+    for change in ({"schedule": "daily"}, {"paused": True}):
+        assert failed(context, turn, "task.update", {"most": 1}, id=told["id"], **change) == "limit"
+
+
+def test_what_is_scheduled_already_is_changed_however_many_there_are(context, account, turn):
+    mine = {"bot_id": turn.bot_id, "contact_id": turn.contact_id, "schedule": "daily"}
+    tasks = [a_task(context, account, **mine) for _ in range(3)]
+    act(context, turn, "task.update", {"most": 1}, id=str(tasks[0].id), schedule="weekly")
+    assert failed(context, turn, "task.create", {"most": 3}, **DAILY) == "limit"
 
 
 def test_two_turns_of_a_bot_that_schedule_at_once_do_not_pass_its_limit(context, account, turn):
