@@ -43,8 +43,9 @@ LONGEST = 16_000
 SCOPES = ("contact", "bot", "account")
 # Counted on the run, which is locked: with its effect, so that an attempt after a crash counts on.
 ASK = text(
-    "UPDATE runs SET params = params"
-    " || jsonb_build_object('asks', COALESCE(CAST(params ->> 'asks' AS int), 0) + 1) WHERE id = :run AND account_id = :account RETURNING CAST(params ->> 'asks' AS int)"
+    "UPDATE runs SET params ="
+    " params || jsonb_build_object('asks', COALESCE(CAST(params ->> 'asks' AS int), 0) + 1)"
+    " WHERE id = :run AND account_id = :account RETURNING CAST(params ->> 'asks' AS int)"
 )
 LOCK = text("SELECT id FROM conversations WHERE id = :id AND account_id = :account FOR UPDATE NOWAIT")
 

@@ -139,7 +139,7 @@ def _update(session: Session, acting: Acting, document: Json, arguments: Json) -
     if timed or paused is False:
         schedule = fields.get("schedule", task.schedule)
         _check_timing(session, acting, document, schedule, fields.get("timezone", task.timezone))
-    if (timed or paused is not None) and not _is_scheduled(task, session.get_one(TaskClock, task.id)):
+    if (timed or paused is not None) and not _is_scheduled(session, task):
         _refuse_a_crowd(session, acting, document, task)
     with elsewhere(session):
         if fields:
@@ -224,8 +224,9 @@ def _check_timing(
         raise InvalidInput(f"What runs by itself schedules nothing within {least} from now.")
 
 
-def _is_scheduled(task: Task, clock: TaskClock) -> bool:
+def _is_scheduled(session: Session, task: Task) -> bool:
     """What counts: it will run, or would if it were not paused."""
+    clock = session.get_one(TaskClock, task.id, populate_existing=True)
     return clock.next_run_at is not None or task.state == TaskState.PAUSED
 
 
