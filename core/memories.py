@@ -32,6 +32,7 @@ LONGEST_SEARCH = 2000
 MOST_WORDS = 50
 EXPIRED = 500  # that go in one batch
 FIELDS = {"name": "name", "description": "description", "text": "text", "meta": "meta"}
+LINKS = ("bot_id", "contact_id", "expires_at")
 COUNT = text(
     "SELECT count(*) FROM memories WHERE account_id = :account"
     " AND bot_id IS NOT DISTINCT FROM CAST(:bot AS uuid)"
@@ -116,31 +117,39 @@ def update_memory(session: Session, memory_id: uuid.UUID | str, **fields: Any) -
 
     """
     memory = get_memory(session, memory_id)
-    if {"text", "bot_id", "contact_id", "expires_at"} & fields.keys():
+    if {"text", *LINKS} & fields.keys():
         refuse_held_memory(session, memory)
-    links: dict[str, Any] = {}
-    if "bot_id" in fields:
-        given = fields.pop("bot_id")
-        links["bot_id"] = None if given is None else kept(session, Bot, given).id
-    if "contact_id" in fields:
-        given = fields.pop("contact_id")
-        links["contact_id"] = None if given is None else kept(session, Contact, given).id
-    if "expires_at" in fields:
-        links["expires_at"] = _checked_end(session, fields.pop("expires_at"))
+    links = _links(session, fields)
     memory = own(session, Memory, memory.id, lock=True)
-    moved = {name: links.get(name, getattr(memory, name)) for name in ("bot_id", "contact_id")}
-    if any(getattr(memory, name) != link for name, link in moved.items()):
-        session.execute(ALONE, {"scope": scope_of(memory.account_id, *moved.values())})
-        _refuse_a_crowd(session, memory.account_id, *moved.values())
-    with session.no_autoflush:
+    place = [links.get(name, getattr(memory, name)) for name in ("bot_id", "contact_id")]
+    moved = place != [memory.bot_id, memory.contact_id]
+    if moved:
+        session.execute(ALONE, {"scope": scope_of(memory.account_id, *place)})
+        _refuse_a_crowd(session, memory.account_id, *place)
+    said = {name: value for name, value in fields.items() if name not in {"meta", *LINKS}}
+    before = {name: getattr(memory, name) for name in ("name", "description", "text")} if moved else {}
+    merged = {"meta": fields["meta"]} if "meta" in fields else {}
+    with session.no_autoflush:  # nothing is written before it was looked at
         for name, value in links.items():
             setattr(memory, name, value)
         leave = _leaving(session, memory)
-        checked = _checked({name: value for name, value in fields.items() if name != "meta"})
-        merged = {"meta": fields["meta"]} if "meta" in fields else {}
-        update_row(session, memory, _protected(checked | merged, leave))
+        memory.meta = leave.tree(memory.meta) if moved else memory.meta
+        update_row(session, memory, _protected({**before, **_checked(said), **merged}, leave))
     session.refresh(memory)
     return memory
+
+
+def _links(session: Session, fields: dict[str, Any]) -> dict[str, Any]:
+    """Of an update what it is of, and until when, as far as that is given."""
+    links: dict[str, Any] = {}
+    if "bot_id" in fields:
+        links["bot_id"] = None if fields["bot_id"] is None else kept(session, Bot, fields["bot_id"]).id
+    if "contact_id" in fields:
+        given = fields["contact_id"]
+        links["contact_id"] = None if given is None else kept(session, Contact, given).id
+    if "expires_at" in fields:
+        links["expires_at"] = _checked_end(session, fields["expires_at"])
+    return links
 
 
 def get_memory(session: Session, memory_id: uuid.UUID | str) -> Memory:

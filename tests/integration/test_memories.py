@@ -199,6 +199,14 @@ def test_what_people_write_down_under_privacy_is_kept_anonymous_as_well(context,
     assert changed.meta == {"at": "<EMAIL_ADDRESS>", "b": "<EMAIL_ADDRESS>"}
 
 
+def test_one_that_comes_under_privacy_is_anonymous_from_then_on(context, account):
+    bot = a_bot(context, account, privacy=True)
+    memory = a_memory(context, account, name="Ada", text="a@example.com", meta={"at": "b@example.com"})
+    with context.transaction(account) as session:
+        moved = update_memory(session, memory.id, bot_id=bot.id)
+    assert (moved.text, moved.meta) == ("<EMAIL_ADDRESS>", {"at": "<EMAIL_ADDRESS>"})
+
+
 def test_where_privacy_fails_nothing_is_remembered(context, account, monkeypatch):
     turn = a_turn_with_a_contact(context, account, privacy=True)
 
