@@ -26,6 +26,7 @@ from cli import (
     holds,
     imports,
     jobs,
+    memories,
     migrating,
     models,
     notify,
@@ -90,7 +91,7 @@ app.add_typer(tasks.app, name="task")
 app.add_typer(runs.app, name="run")
 app.add_typer(conversations.app, name="conversation")
 app.add_typer(bots.app, name="bot")
-app.add_typer(models.app, name="model")
+app.add_typer(memories.app, name="memory")
 app.add_typer(jobs.app, name="job")
 app.add_typer(deletions.app, name="delete")
 app.add_typer(anonymising.app, name="anonymise")

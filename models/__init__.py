@@ -37,6 +37,7 @@ from models.jobs import (
     RateBucket,
 )
 from models.knowledge import Ability, Dataset, Record, Skillset, Visibility
+from models.memories import LONGEST_MEMORY, Memory
 from models.privacy import (
     Annotation,
     AnnotationState,
@@ -66,6 +67,7 @@ __all__ = [
     "ABOUT",
     "ACTIVE",
     "DUE_STATES",
+    "LONGEST_MEMORY",
     "MAX_TEXT_BYTES",
     "OPEN",
     "SLICED",
@@ -109,6 +111,7 @@ __all__ = [
     "Kept",
     "LegalHold",
     "LoginLink",
+    "Memory",
     "Message",
     "MessageType",
     "Overlap",

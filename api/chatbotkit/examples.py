@@ -66,6 +66,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "backstory": "Breakfast is served on the terrace.",
         "messages": [{"type": "user", "text": "Where is breakfast served?"}],
     },
+    "create_memory": {"text": "Prefers tea without milk.", "meta": {"source": "support"}},
+    "update_memory": {"text": "Prefers tea with milk by now."},
     "create_record": {"text": "Breakfast is served on the terrace.", "source": "handbook"},
     "upload_attachment": {"file": {"type": "text/plain", "size": 5, "name": "hello.txt"}},
     "upload_attachment_as_the_npm_sdk_does": {"file": {"type": "text/plain", "size": 5, "name": "hello.txt"}},

@@ -134,6 +134,13 @@ BODIES = {
     ("get", "/api/v1/contact/{contactId}/space/list"): {},
     ("get", "/api/v1/contact/{contactId}/secret/list"): {},
     ("get", "/api/v1/contact/{contactId}/memory/list"): {},
+    ("post", "/api/v1/memory/create"): {"text": "x"},
+    ("get", "/api/v1/memory/list"): {},
+    ("get", "/api/v1/memory/export"): {},
+    ("post", "/api/v1/memory/search"): {"search": "x"},
+    ("get", "/api/v1/memory/{memoryId}/fetch"): {},
+    ("post", "/api/v1/memory/{memoryId}/update"): {"text": "y"},
+    ("post", "/api/v1/memory/{memoryId}/delete"): {},
     ("get", "/api/v1/usage/fetch"): {},
     ("get", "/api/v1/usage/series/fetch"): {},
     ("get", "/api/v1/usage/list"): {},
@@ -270,6 +277,7 @@ def everything_of(context, account):
         "audit_events",
         "retention_rules",
         "legal_holds",
+        "memories",
         "pii_tokens",
     )
     return {
