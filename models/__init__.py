@@ -36,7 +36,7 @@ from models.jobs import (
     JobState,
     RateBucket,
 )
-from models.knowledge import Ability, Dataset, Record, Skillset, Visibility
+from models.knowledge import Ability, Dataset, Language, Record, Skillset, Visibility
 from models.privacy import (
     Annotation,
     AnnotationState,
@@ -106,6 +106,7 @@ __all__ = [
     "JobKind",
     "JobState",
     "Kept",
+    "Language",
     "LegalHold",
     "LoginLink",
     "Message",
