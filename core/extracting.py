@@ -112,7 +112,8 @@ def kind_of(kind: str | None, name: str | None) -> str | None:
     """The type, or what the name's ending says of bytes that came without one we know; None: not readable."""
     if kind in KNOWN:
         return kind
-    return ENDINGS.get((name or "").rpartition(".")[2].lower())
+    _, dot, ending = (name or "").rpartition(".")
+    return ENDINGS.get(ending.lower()) if dot else None
 
 
 def extract(
@@ -162,7 +163,7 @@ def _read_apart(content: bytes, reader: str, beat: Callable[[], None] | None) ->
 def _run(content: bytes, reader: str, beat: Callable[[], None] | None) -> tuple[int, bytes]:
     """How the process ended, and what it told; below zero: killed."""
     process = subprocess.Popen(  # noqa: S603 (our own command)
-        [sys.executable, "-P", "-m", "core.extraction", reader],
+        [sys.executable, "-B", "-P", "-m", "core.extraction", reader],
         cwd=ROOT,
         env={**{name: os.environ[name] for name in KEPT if name in os.environ}, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,
