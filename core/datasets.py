@@ -201,12 +201,12 @@ def _merged(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
 
 
 def _checked_setting(name: str, value: Any) -> Any:
-    if value is None:
+    if value is None or (name == LANGUAGE and value == ""):
         return None
     if name == LANGUAGE:
-        if value not in set(Language):
+        if not isinstance(value, str) or value not in set(Language):
             raise InvalidInput(f"The language must be one of {', '.join(Language)}.")
-        return str(value)
+        return value
     if name in TEXTS:
         return checked_text(value, f"The {name}", longest=TEXTS[name], empty=True)
     least, most = NUMBERS.get(name, (0, 1))

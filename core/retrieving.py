@@ -92,7 +92,7 @@ class Retrieved:
 
         Whatever comes from a record or a description passes through `protect`, each by itself.
         """
-        told = [_told(one, protect) for one in self.consulted]
+        told = [INTRODUCED if self.found else "", *(_told(one, protect) for one in self.consulted)]
         return "\n\n".join(one for one in told if one)
 
     def used(self) -> list[dict[str, Any]]:
@@ -107,7 +107,7 @@ def retrieve(
     dataset_ids: Iterable[uuid.UUID | str] = (),
     inline: Sequence[Inline] = (),
 ) -> Retrieved:
-    """What the account's datasets, and those that came along, have to say to a question.
+    """What the account's datasets, and those that came along, have to say to a question, in a transaction.
 
     A dataset that is gone, or another account's, is passed by; so is one whose search takes too long: a turn
     is not to fail by it. Each keeps to its own limits, RECORDS and TOKENS unless it says, and all together to
@@ -185,7 +185,7 @@ def _told(dataset: Consulted, protect: Protect) -> str:
     about = [f' {name}="{_attribute(protect(value))}"' for name, value in _about(dataset) if value]
     records = [_record(number, one, protect) for number, one in enumerate(dataset.found, 1)]
     fenced = "\n".join([f"<reference{''.join(about)}>", *records, "</reference>"])
-    return "\n\n".join(one for one in (INTRODUCED, dataset.match, fenced) if one)
+    return f"{dataset.match}\n\n{fenced}" if dataset.match else fenced
 
 
 def _about(dataset: Consulted) -> list[tuple[str, str | None]]:
