@@ -36,8 +36,7 @@ from models.jobs import (
     JobState,
     RateBucket,
 )
-from models.knowledge import Ability, Dataset, Record, Skillset, Visibility
-from models.memories import LONGEST_MEMORY, Memory
+from models.knowledge import Ability, Dataset, Language, Record, Skillset, Visibility
 from models.privacy import (
     Annotation,
     AnnotationState,
@@ -109,6 +108,7 @@ __all__ = [
     "JobKind",
     "JobState",
     "Kept",
+    "Language",
     "LegalHold",
     "LoginLink",
     "Memory",

@@ -28,7 +28,11 @@ class DatasetRequest(Request):
     mismatchInstruction: Text = None
     separators: Text = Field(
         default=None,
-        description=r"Where files are cut, by commas; `\n` and `\t` may be written. Blank lines.",
+        description=r"Where files are cut, by commas; `\n` and `\t` may be written. Unless told: plain text"
+        " at blank lines, CSV by row, JSON by item, all else by pages and headings.",
+    )
+    language: Text = Field(
+        default=None, description="Ours: what words are stemmed by, such as english (the default) or simple."
     )
     visibility: Text = Field(default=None, description=VISIBILITY)
     meta: Meta = None
@@ -46,6 +50,7 @@ class DatasetAnswer(Instance):
     matchInstruction: str | None = None
     mismatchInstruction: str | None = None
     separators: str | None = None
+    language: str | None = None
     visibility: Visible
 
 
@@ -77,6 +82,13 @@ class MatchAnswer(Identified):
 
 class SearchAnswer(Identified):
     records: list[MatchAnswer]
+
+
+class SyncAnswer(Identified):
+    jobId: str | None = Field(
+        default=None,
+        description="Ours: /job/{jobId}/fetch tells how it goes; none where nothing is attached.",
+    )
 
 
 class AttachRequest(Request):
