@@ -37,6 +37,7 @@ from models.jobs import (
     RateBucket,
 )
 from models.knowledge import Ability, Dataset, Language, Record, Skillset, Visibility
+from models.memories import LONGEST_MEMORY, Memory
 from models.privacy import (
     Annotation,
     AnnotationState,

@@ -154,7 +154,10 @@ class Skillset(Base):
 
 
 class Ability(Base):
-    """Something a bot can do, as its instruction says. `links` names what it uses, by kind: bot, file."""
+    """Something a bot can do. `action` is how it is done and `parameters` the JSON schema of its arguments;
+    without an action it is an instruction that the model is given when it asks. `links` names what it uses,
+    by kind: secret, bot, file.
+    """
 
     __tablename__ = "abilities"
     __table_args__ = (
@@ -172,6 +175,8 @@ class Ability(Base):
     name: Mapped[str] = content(nullable=False)
     description: Mapped[str] = content(nullable=False)
     instruction: Mapped[str] = content(nullable=False)
+    parameters: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}", info={"content": True})
+    action: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}", info={"content": True})
     links: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}", info={"content": True})
     meta: Mapped[dict[str, Any]] = meta_column()
     created_at: Mapped[datetime] = created_column()

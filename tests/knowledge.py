@@ -49,11 +49,19 @@ def fill(
     writing.finish()
 
 
-def an_attachment(context: Context, account: uuid.UUID, conversation_id: uuid.UUID | str) -> str:
+def an_attachment(
+    context: Context,
+    account: uuid.UUID,
+    conversation_id: uuid.UUID | str,
+    content: bytes = b"attached",
+    *,
+    kind: str = "text/plain",
+    name: str = "a.txt",
+) -> str:
     with context.transaction(account) as session:
-        blob = start_attachment(session, conversation_id, Described("a.txt", "text/plain"))
+        blob = start_attachment(session, conversation_id, Described(name, kind))
         writing = open_writing(context, session, blob)
-    writing.add(b"attached")
+    writing.add(content)
     writing.finish()
     return str(blob.attachment_id)
 

@@ -295,8 +295,12 @@ def test_a_filter_that_is_none_is_refused(client, context, account, filter_):
 def test_abilities_are_stored_with_their_links_under_both_names(client, context, account, world):
     place = f"{API}/skillset/{world.skillsetId}/ability"
     body = {"name": "mail", "description": "Sends.", "instruction": "Do it.", "meta": {"a": 1}}
+    first, second = (
+        done(client.post(f"{API}/secret/create", json={"name": name, "type": "plain", "value": "v"}))["id"]
+        for name in ("one", "two")
+    )
     links = {
-        "secretId": "s1",
+        "secretId": first,
         "fileId": world.fileId,
         "botId": world.botId,
         "spaceId": "p1",
@@ -305,17 +309,18 @@ def test_abilities_are_stored_with_their_links_under_both_names(client, context,
     row = done(client.post(f"{place}/create", json={**body, **links}))["id"]
     ability = done(client.get(f"{place}/{row}/fetch"))
     assert {name: ability[name] for name in (*body, *links)} == {**body, **links}
-    assert (ability["linkedSecretId"], ability["linkedBotId"]) == ("s1", world.botId)
-    done(client.post(f"{place}/{row}/update", json={"linkedSecretId": "s2", "botId": None, "name": "post"}))
+    assert (ability["linkedSecretId"], ability["linkedBotId"]) == (first, world.botId)
+    done(client.post(f"{place}/{row}/update", json={"linkedSecretId": second, "botId": None, "name": "post"}))
     changed = done(client.get(f"{place}/{row}/fetch"))
-    assert (changed["secretId"], changed["name"], "botId" in changed) == ("s2", "post", False)
+    assert (changed["secretId"], changed["name"], "botId" in changed) == (second, "post", False)
     for every in ("list", "export"):
         assert row in {item["id"] for item in done(client.get(f"{place}/{every}"))["items"]}
     empty = done(client.get(f"{place}/{done(client.post(f'{place}/create', json={}))['id']}/fetch"))
     assert (empty["name"], empty["description"], empty["instruction"]) == ("", "", "")
-    for wrong in ({"name": 5}, {"instruction": "x" * 262_145}, {"secretId": "x" * 1001}, {"meta": {"_x": 1}}):
+    for wrong in ({"name": 5}, {"instruction": "x" * 262_145}, {"meta": {"_x": 1}}):
         refused(client.post(f"{place}/create", json=wrong))
-    refused(client.post(f"{place}/create", json={"fileId": MARKER}), 404)
+    for missing in ("fileId", "secretId", "botId"):
+        refused(client.post(f"{place}/create", json={missing: MARKER}), 404)
 
 
 def test_a_file_is_uploaded_replaced_and_downloaded_by_a_link_that_works_once(
