@@ -73,6 +73,7 @@ TAGS = {
     "message": "What was said, one by one.",
     "channel": "What is said while it happens: dispatched turns, and what callers tell each other.",
     "contact": "Who a conversation is with.",
+    "memory": "What bots are to remember from one conversation to the next.",
     "dataset": "What bots know.",
     "skillset": "What bots can do.",
     "file": "Files of the account.",

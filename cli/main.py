@@ -26,6 +26,7 @@ from cli import (
     holds,
     imports,
     jobs,
+    memories,
     migrating,
     models,
     notify,
@@ -33,6 +34,7 @@ from cli import (
     processes,
     retention,
     runs,
+    secrets,
     tasks,
     up,
 )
@@ -90,11 +92,13 @@ app.add_typer(runs.app, name="run")
 app.add_typer(conversations.app, name="conversation")
 app.add_typer(bots.app, name="bot")
 app.add_typer(models.app, name="model")
+app.add_typer(memories.app, name="memory")
 app.add_typer(jobs.app, name="job")
 app.add_typer(deletions.app, name="delete")
 app.add_typer(anonymising.app, name="anonymise")
 app.add_typer(retention.app, name="retention")
 app.add_typer(holds.app, name="hold")
+app.add_typer(secrets.app, name="secret")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(accounts.accounts, name="account")
 app.add_typer(accounts.tokens, name="token")

@@ -8,23 +8,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
-from core.asking import asked
-from core.budgets import Budget
-from core.chat.history import StoredMessage
+from core.asking import asked, spent
+from core.chat.history import BYTES_PER_TOKEN, StoredMessage
 from core.chat.provider import ModelTimeout, ToolCall
+from core.compacting import compacted
 from core.context import Context
 from core.live import Words
 from core.outcomes import Answer, Failure
 from core.privacy.declared import declared
-from core.talk import Desk, Entry, Notes, Talk
+from core.skills.doing import Do, Means, prepared, shortened
+from core.talk import Desk, Entry, Notes, Talk, activity
 from core.telling import RESTORES, Telling
 from models import ErrorClass, MessageType
 
 # A turn that is not told how often it may ask: its caller can go on from there.
 ITERATIONS = 100
+CALLS = 1000
+# A model that asks for the very same so often in a row has lost its way.
+SAME = 10
+SIDE_BY_SIDE = 8
 # What is said after a call that nobody answered goes on without it.
 SPOKEN = frozenset({MessageType.USER, MessageType.BOT, MessageType.INSTRUCTION})
 LISTEN = 1.0  # seconds between two looks whether an answer from a channel is still wanted
@@ -42,42 +49,70 @@ def converse(context: Context, talk: Talk, notes: Notes, telling: Telling) -> An
         raise Failure(ErrorClass.NO_BOT, "no_bot", final=True)
     desk = Desk(context, notes, telling, {function.name: function for function in talk.request.functions})
     iterations = calls = 0
+    round_about = _Rounds()
     talk, end = _answered(desk, talk, _unanswered(talk.history))
+    if end is None:
+        talk = compacted(desk, talk)
     while end is None:
         answer = asked(desk, talk)
         if not answer.calls:
-            return answer
+            if answer.reasoning:
+                telling.tell("message", {"type": MessageType.REASONING.value, "text": answer.reasoning})
+            return replace(answer, records=talk.records)
         calls += len(answer.calls)
-        if talk.request.calls is not None and calls > talk.request.calls:
+        if calls > (talk.request.calls or CALLS):
             raise Failure(ErrorClass.LIMIT, "calls", answer, final=True)
-        talk = _note(desk, talk, _requests(answer), answer)
-        talk, end = _answered(desk, _spent(talk, answer), answer.calls)
+        if round_about.again(answer.calls):
+            raise Failure(ErrorClass.TOOL_LOOP, "repeats", answer, final=True)
+        talk, kept = _note(desk, talk, _requests(answer), answer)
+        keyed = [replace(c, id=e.key) for c, e in zip(answer.calls, kept[-len(answer.calls) :], strict=True)]
+        talk, end = _answered(desk, spent(talk, answer), keyed)
         iterations += 1
         if end is None and iterations == (talk.request.iterations or ITERATIONS):
             end = "iteration"
     return Answer("", end=end)
 
 
+@dataclass
+class _Rounds:
+    """How often in a row the model has asked for the very same."""
+
+    last: str = ""
+    count: int = 0
+
+    def again(self, calls: Sequence[ToolCall]) -> bool:
+        said = json.dumps([[call.name, dict(call.arguments)] for call in calls], sort_keys=True)
+        self.count = self.count + 1 if said == self.last else 1
+        self.last = said
+        return self.count > SAME
+
+
+def spoken(answer: Answer) -> list[tuple[MessageType, str]]:
+    """What an answer says, by the types of its messages: what the model thought comes first."""
+    said = ((MessageType.REASONING, answer.reasoning), (MessageType.BOT, answer.text))
+    return [(kind, text) for kind, text in said if text.strip()]
+
+
 def _requests(answer: Answer) -> list[Entry]:
-    said = [Entry(MessageType.BOT, answer.text, {})] if answer.text.strip() else []
-    return [*said, *(_activity("request", call) for call in answer.calls)]
+    said = [Entry(kind, text, {}) for kind, text in spoken(answer)]
+    return [*said, *(activity("request", call) for call in answer.calls)]
 
 
-def _activity(kind: str, call: ToolCall, **result: Any) -> Entry:
-    function = {"name": call.name, "arguments": dict(call.arguments), **result}
-    text = f"{call.name}({json.dumps(dict(call.arguments), ensure_ascii=False)})"
-    return Entry(MessageType.ACTIVITY, text, {"activity": {"type": kind, "function": function}})
+def _note(
+    desk: Desk, talk: Talk, entries: Sequence[Entry], answer: Answer | None = None
+) -> tuple[Talk, Sequence[Entry]]:
+    """Writes messages down, tells them, and shows them to the next call; also answers them as written."""
+    kept = desk.notes.keep(entries, answer)
+    return _shown(desk, talk, kept), kept
 
 
-def _note(desk: Desk, talk: Talk, entries: Sequence[Entry], answer: Answer | None = None) -> Talk:
-    """Writes messages down, tells them, and shows them to the next call."""
-    entries = desk.notes.keep(entries, answer)
+def _shown(desk: Desk, talk: Talk, entries: Sequence[Entry]) -> Talk:
+    """Tells what was written down, and shows it to the next call."""
     for entry in entries:
         said = {"type": entry.type.value, "text": entry.text, "meta": dict(entry.meta)}
         said |= _restores(desk, entry.meta.get("activity", {}).get("function", {}), "arguments")
         desk.telling.tell("message", {key: value for key, value in said.items() if value})
-    place = talk.history[-1].place if talk.history else 0
-    seen = tuple(StoredMessage(e.type, e.text, e.meta, place + n) for n, e in enumerate(entries, 1))
+    seen = tuple(StoredMessage(e.type, e.text, e.meta, e.place, e.key) for e in entries)
     return replace(talk, history=talk.history + seen)
 
 
@@ -100,9 +135,7 @@ def _unanswered(history: Sequence[StoredMessage]) -> tuple[ToolCall, ...]:
         function = activity["function"]
         name, arguments = str(function.get("name")), function.get("arguments")
         if activity.get("type") == "request":
-            waiting.append(
-                ToolCall(str(message.place), name, arguments if isinstance(arguments, dict) else {})
-            )
+            waiting.append(ToolCall(message.key, name, arguments if isinstance(arguments, dict) else {}))
         elif activity.get("type") == "response":
             found = next((call for call in waiting if call.name == name), None)
             waiting = [call for call in waiting if call is not found]
@@ -110,21 +143,75 @@ def _unanswered(history: Sequence[StoredMessage]) -> tuple[ToolCall, ...]:
 
 
 def _answered(desk: Desk, talk: Talk, calls: Sequence[ToolCall]) -> tuple[Talk, str | None]:
-    """Carries calls out; also why the turn ends with them, if it does."""
+    """Carries calls out; also why the turn ends with them, if it does.
+
+    Requests to others are made side by side; responses are written down in the order of the calls.
+    """
     end = None
-    for call in calls:
-        function = desk.functions.get(call.name)
-        if function is None or function.result is None:
-            end = "activity"  # the caller answers, and asks again
-            continue
-        if "data" in function.result:
-            result = function.result["data"]
-        else:
-            result = _heard(desk, talk, function.result["channel"], call)
-        talk = _note(desk, talk, [_activity("response", call, result=result)])
-        if function.end:
-            end = end or "stop"
+    if any(call.name not in desk.functions for call in calls):
+        desk.notes.before_acts()
+    with _Ahead(desk, talk, calls) as ahead:
+        for call in calls:
+            function = desk.functions.get(call.name)
+            if function is not None and function.result is None:
+                end = "activity"  # the caller answers, and asks again
+                continue
+            entry = desk.notes.respond(call, _result(desk, talk, call, ahead))
+            talk = _shown(desk, talk, [entry])
+            if function is not None and function.end:
+                end = end or "stop"
     return talk, end
+
+
+def _result(desk: Desk, talk: Talk, call: ToolCall, ahead: _Ahead) -> Do:
+    """What a call comes to, as a step of the transaction that writes its response down."""
+    function = desk.functions.get(call.name)
+    if function is None or function.result is None:
+        do = ahead.of(call)
+        most = desk.context.settings.history_tokens * BYTES_PER_TOKEN // 4
+        return lambda session: shortened(do(session), most)
+    if "data" in function.result:
+        data = function.result["data"]
+        return lambda _: data
+    heard = _heard(desk, talk, function.result["channel"], call)
+    return lambda _: heard
+
+
+class _Ahead:
+    """Requests of one answer that are under way side by side."""
+
+    def __init__(self, desk: Desk, talk: Talk, calls: Sequence[ToolCall]) -> None:
+        self._desk, self._talk = desk, talk
+        leaving = [c for c in calls if c.name not in desk.functions and _leaves(talk, c)]
+        self._threads = ThreadPoolExecutor(SIDE_BY_SIDE) if len(leaving) > 1 else None
+        self._begun: dict[str, Future[Do]] = {}
+        if self._threads is not None:
+            for call in leaving:
+                context = copy_context()
+                self._begun[call.id] = self._threads.submit(context.run, self._prepared, call)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def of(self, call: ToolCall) -> Do:
+        begun = self._begun.get(call.id)
+        return self._prepared(call) if begun is None else begun.result()
+
+    def _prepared(self, call: ToolCall) -> Do:
+        talk = self._talk
+        assert talk.acting is not None  # noqa: S101 (every talk that is carried out is equipped)
+        deadline = talk.deadline.while_wanted(self._desk.notes.wanted)
+        means = Means(self._desk.context, talk.acting, deadline, talk.restore)
+        return prepared(talk.skills.get(call.name), call, means)
+
+
+def _leaves(talk: Talk, call: ToolCall) -> bool:
+    skill = talk.skills.get(call.name)
+    return skill is not None and skill.leaves
 
 
 def _heard(desk: Desk, talk: Talk, channel: str, call: ToolCall) -> Any:
@@ -147,18 +234,3 @@ def _heard(desk: Desk, talk: Talk, channel: str, call: ToolCall) -> Any:
     message = words[0][1].get("data")
     desk.telling.tell("waitForChannelMessageEnd", {**asked, "message": message, **restores})
     return message
-
-
-def _spent(talk: Talk, answer: Answer) -> Talk:
-    used = answer.input_tokens + answer.output_tokens
-
-    def less(left: int | None, amount: int) -> int | None:
-        return None if left is None else left - amount
-
-    budget = Budget(
-        tokens=less(talk.budget.tokens, used),
-        tokens_today=less(talk.budget.tokens_today, used),
-        cost=less(talk.budget.cost, answer.cost),
-        cost_today=less(talk.budget.cost_today, answer.cost),
-    )
-    return replace(talk, budget=budget, calls_left=talk.calls_left and talk.calls_left - 1)

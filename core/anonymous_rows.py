@@ -64,6 +64,13 @@ PURGE = text(
     "UPDATE conversations SET purge_epoch = purge_epoch + 1, updated_at = now()"
     " WHERE id = ANY(CAST(:ids AS uuid[]))"
 )
+# What turns have remembered of what is anonymous now, from the first of it on.
+FORGET_MEMORIES = text(
+    "DELETE FROM memories x USING (SELECT conversation_id, min(seq) AS seq FROM messages"
+    "  WHERE id = ANY(CAST(:ids AS uuid[])) GROUP BY conversation_id) AS first"
+    " WHERE x.conversation_id = first.conversation_id AND x.seq >= first.seq"
+)
+FORGET_MEMORIES_OF = text("DELETE FROM memories WHERE conversation_id = ANY(CAST(:ids AS uuid[]))")
 LABELS = ("name", "description", "backstory")
 LEFT = text(
     "SELECT DISTINCT conversation_id FROM messages WHERE conversation_id = ANY(CAST(:ids AS uuid[]))"
@@ -124,6 +131,7 @@ def rewrite_messages(session: Session, made: Sequence[Rewritten]) -> int:
     session.execute(WRITE, {"rows": json.dumps([one.document() for one in made])})
     files = int(session.execute(DROP_FILES, {"ids": ids}).rowcount)  # type: ignore[attr-defined]
     session.execute(FORGET_VOTERS, {"ids": ids})
+    session.execute(FORGET_MEMORIES, {"ids": ids})
     for place in places:
         texts = [said for one in made if one.before.conversation_id == place for said in _texts(one.before)]
         forget_tokens(session, place, texts)
@@ -150,6 +158,7 @@ def close_conversations(
     session.flush()
     files = int(session.execute(DROP_FILES_OF, values).rowcount)  # type: ignore[attr-defined]
     session.execute(FORGET_VOTERS_OF, values)
+    session.execute(FORGET_MEMORIES_OF, values)
     session.execute(FORGET_VALUES, {"ids": [one for one in ids if one not in failed]})
     silence_after_commit(session, channels_of(session, ids))
     session.execute(PURGE, values)

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from core.breaker import Breaker, Key
-from core.budgets import Limit, narrowest
+from core.budgets import Budget, Limit, narrowest
 from core.chat.endpoints import OFFLINE
 from core.chat.history import estimate_input, fit, to_chat_messages
 from core.chat.images import for_model
@@ -40,7 +40,6 @@ from core.policies import failed_assertion
 from core.prices import Price
 from core.talk import Desk, Talk
 from core.telling import REASONING
-from core.turn_requests import Function
 from models import MAX_TEXT_BYTES, ErrorClass, MessageType
 
 log = structlog.get_logger()
@@ -66,11 +65,20 @@ SUMMARISE = (
 )
 
 
-BROKEN = {
-    "not_json": "The arguments are not JSON.",
-    "not_an_object": "The arguments are not a JSON object.",
-    "too_long": "The arguments are too long.",
-}
+def spent(talk: Talk, answer: Answer) -> Talk:
+    """The talk with what an answer has used taken off its bounds."""
+    used = answer.input_tokens + answer.output_tokens
+
+    def less(left: int | None, amount: int) -> int | None:
+        return None if left is None else left - amount
+
+    budget = Budget(
+        tokens=less(talk.budget.tokens, used),
+        tokens_today=less(talk.budget.tokens_today, used),
+        cost=less(talk.budget.cost, answer.cost),
+        cost_today=less(talk.budget.cost_today, answer.cost),
+    )
+    return replace(talk, budget=budget, calls_left=talk.calls_left and talk.calls_left - 1)
 
 
 class Unaffordable(Failure):
@@ -185,7 +193,7 @@ def _prepared(desk: Desk, talk: Talk, chosen: Chosen, window: int) -> _Call:
     settings = desk.context.settings
     endpoint = settings.endpoint(model)
     takes_tools = model == OFFLINE or "tools" in endpoint.capabilities
-    tools = tuple(function.tool() for function in talk.request.functions if takes_tools)
+    tools = talk.tools if takes_tools else ()
     system = _system(talk)
     said = for_model(
         to_chat_messages(talk.history, tools=bool(tools)), sees="images" in endpoint.capabilities
@@ -246,7 +254,7 @@ def _made(desk: Desk, talk: Talk, call: _Call) -> Answer:
 def _system(talk: Talk) -> str:
     """What the model is told beside what was said."""
     request = talk.request
-    parts = [talk.backstory, request.extra_backstory, *request.records]
+    parts = [talk.backstory, request.extra_backstory, talk.knowledge]
     if request.timezone is not None:
         now = datetime.now(UTC).astimezone(ZoneInfo(request.timezone))
         parts.append(f"The user's time is {now:%Y-%m-%d %H:%M} ({request.timezone}).")
@@ -255,19 +263,9 @@ def _system(talk: Talk) -> str:
     return "\n\n".join(part for part in parts if part.strip())
 
 
-def unusable(call: ToolCall, functions: Mapping[str, Function]) -> str | None:
-    """Why a call is to be answered with an error rather than carried out; None when it can be.
-
-    The sentence is for the model, which may call again and better. It repeats nothing of the call.
-    """
-    if call.name not in functions:
-        return "There is no function of this name."
-    return None if call.broken is None else BROKEN.get(call.broken, "The arguments cannot be read.")
-
-
 def _forced(talk: Talk) -> str | None:
     """The function that is to be called first, unless anything was called since the last question."""
-    first = next((f.name for f in talk.request.functions if f.start), None)
+    first = next((f.name for f in talk.request.functions if f.start), talk.forced)
     for message in reversed(talk.history):
         if message.type == MessageType.USER:
             return first

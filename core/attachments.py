@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import exists, select
+from sqlalchemy import exists, select, text
 from sqlalchemy.orm import Session
 
 from core.blobs import Stored, new_blob, open_stored
@@ -19,6 +19,7 @@ from core.rows import MetaFilter, not_found, own, page
 from core.shields import shield_of
 from models import Attachment, Blob, BlobState, Conversation, Message
 
+PURGED = text("UPDATE conversations SET purge_epoch = purge_epoch + 1 WHERE id = :id")
 Attached = tuple[Attachment, Blob]
 ENDINGS = 3  # that a file's name is looked at without
 
@@ -116,6 +117,8 @@ def delete_attachment(
     """
     attachment = _of(session, conversation_id, attachment_id)
     refuse_held(session, attachment.conversation_id)
+    # A turn under way has shown it to its model: what is said of it is not to be stored.
+    session.execute(PURGED, {"id": attachment.conversation_id})
     session.delete(attachment)
     session.flush()
     return attachment.id

@@ -91,7 +91,7 @@ def clone_bot(session: Session, bot_id: uuid.UUID | str) -> Bot:
 
 
 def delete_bot(session: Session, bot_id: uuid.UUID | str) -> uuid.UUID:
-    """Removes the bot with its ratings for good. Its conversations and tasks stay, without a bot.
+    """Removes the bot with its ratings and memories for good. Its conversations and tasks stay without a bot.
 
     A task without a bot keeps its schedule; what is due of it is written down as skipped (`no_bot`).
 

@@ -13,6 +13,7 @@ from core.exporting import Export
 from core.importing import Import
 from core.migrating import Migration
 from core.slices import Craft, Hold, claim, work_on
+from core.syncing import Synchronisation
 from core.undoing import Undo
 from models import Job, JobKind
 
@@ -30,6 +31,7 @@ CRAFTS: Mapping[JobKind, Callable[[Hold], Craft]] = {
     JobKind.IMPORT: _importing,
     JobKind.UNDO: Undo,
     JobKind.ANONYMISE: Anonymisation,
+    JobKind.SYNC: Synchronisation,
 }
 
 

@@ -92,7 +92,8 @@ def update_contact(session: Session, contact_id: uuid.UUID | str, **fields: Any)
 
 
 def delete_contact(session: Session, contact_id: uuid.UUID | str) -> uuid.UUID:
-    """Removes the contact for good. Its conversations, tasks and ratings stay, without the link.
+    """Removes the contact with its memories for good. Its conversations, tasks and ratings stay, without the
+    link.
 
     What it was known by is not looked for any more; what its conversations say of it stays with them.
 
@@ -151,7 +152,7 @@ def list_conversations_of(
 
 
 def list_nothing_of(session: Session, *, contact_id: uuid.UUID | str, **_window: Any) -> list[dict[str, Any]]:
-    """What Crontalk does not keep of a contact: spaces, secrets and memories.
+    """What Crontalk does not keep of a contact: spaces and secrets.
 
     Raises:
         NotFound, NotAuthorized: the contact.

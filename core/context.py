@@ -113,6 +113,11 @@ def make_context(settings: Settings, name: str) -> Context:
     )
 
 
+def act_for(session: Session, account: uuid.UUID) -> None:
+    """What follows in this session is done for an account: by a worker that has claimed a row of it."""
+    session.info["account"] = account
+
+
 def account_of(session: Session) -> uuid.UUID:
     """The account whose session this is."""
     account = session.info.get("account")

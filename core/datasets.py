@@ -12,7 +12,8 @@ from core.context import account_of
 from core.errors import InvalidInput
 from core.fields import ALIAS, LONG, checked_fields, kept, update_row
 from core.rows import MetaFilter, checked_text, not_found, own, page
-from models import MAX_TEXT_BYTES, Dataset, Record
+from core.sync_jobs import create_reword_job, language_of
+from models import MAX_TEXT_BYTES, Dataset, Language, Record
 
 STORE = "postgresql"
 FIELDS = {
@@ -31,7 +32,9 @@ TEXTS = {
     "separators": ALIAS,
 }
 NUMBERS = {"recordMaxTokens": (1, 100_000), "searchMaxRecords": (1, 100), "searchMaxTokens": (1, 1_000_000)}
-CONFIG = (*TEXTS, *NUMBERS, "searchMinScore")
+# Ours: what the words of records and questions are reduced to stems by.
+LANGUAGE = "language"
+CONFIG = (*TEXTS, *NUMBERS, "searchMinScore", LANGUAGE)
 
 
 def create_dataset(
@@ -63,13 +66,18 @@ def update_dataset(
 ) -> Dataset:
     """Changes the given fields only; null clears, meta is merged. The store stays.
 
+    With another language the records' words are made anew by a job; meanwhile they are found as they are.
+
     Raises:
         InvalidInput, NotFound, NotAuthorized.
 
     """
     dataset = own(session, Dataset, dataset_id, lock=True)
+    spoken = language_of(dataset)
     if config:
         dataset.config = _merged(dataset.config, config)
+    if language_of(dataset) != spoken:
+        create_reword_job(session, dataset)
     update_row(session, dataset, fields)
     return dataset
 
@@ -110,7 +118,8 @@ def create_record(session: Session, dataset_id: uuid.UUID | str, **fields: Any) 
     values = {"text": None, "meta": {}, **_checked_record(fields)}
     if values["text"] is None:
         raise InvalidInput("The text must not be empty.")
-    record = Record(account_id=dataset.account_id, dataset_id=dataset.id, **values)
+    place = {"account_id": dataset.account_id, "dataset_id": dataset.id, "language": language_of(dataset)}
+    record = Record(**place, **values)
     session.add(record)
     session.flush()
     return record
@@ -131,6 +140,7 @@ def update_record(
         raise InvalidInput("The text must not be empty.")
     record.text = changed.get("text", record.text)
     record.source = changed.get("source", record.source)
+    record.language = language_of(session.get_one(Dataset, record.dataset_id))
     update_row(session, record, {name: value for name, value in fields.items() if name == "meta"})
     return record
 
@@ -191,8 +201,12 @@ def _merged(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
 
 
 def _checked_setting(name: str, value: Any) -> Any:
-    if value is None:
+    if value is None or (name == LANGUAGE and value == ""):
         return None
+    if name == LANGUAGE:
+        if not isinstance(value, str) or value not in set(Language):
+            raise InvalidInput(f"The language must be one of {', '.join(Language)}.")
+        return value
     if name in TEXTS:
         return checked_text(value, f"The {name}", longest=TEXTS[name], empty=True)
     least, most = NUMBERS.get(name, (0, 1))

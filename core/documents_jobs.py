@@ -9,6 +9,7 @@ from typing import Any
 from core.backfills import Progress
 from core.delete_jobs import CONFIRMED, JobReceipt, Preview
 from core.documents import Document, milliseconds
+from core.extracting import REASONS
 from core.import_jobs import error_id
 from core.importers import CODES
 from models import Job, JobError, JobKind, JobState
@@ -31,6 +32,7 @@ def job_document(job: Job, progress: Progress) -> Document:
         "ruleId": str(job.rule_id) if job.rule_id else None,
         **(_deletion(job) if job.kind in CONFIRMED else {}),
         **(export_document(job) if job.kind == JobKind.EXPORT else {}),
+        **(_synchronisation(job) if job.kind == JobKind.SYNC else {}),
         **(_import(job) if job.kind in {JobKind.IMPORT, JobKind.UNDO} else {}),
         "total": job.total,
         "done": progress.done,
@@ -128,7 +130,7 @@ def error_document(error: JobError) -> Document:
         "id": str(error_id(error)),
         "row": error.row,
         "code": error.code,
-        "message": CODES.get(error.code, "it could not be dealt with"),
+        "message": {**CODES, **REASONS}.get(error.code, "it could not be dealt with"),
     }
 
 
@@ -149,6 +151,14 @@ def _import(job: Job) -> Document:
         "survey": params.get("survey"),
         "refused": params.get("refused"),
         "importId": params.get("import"),
+    }
+
+
+def _synchronisation(job: Job) -> Document:
+    return {
+        "fileId": str(job.file_id) if job.file_id else None,
+        "datasetIds": job.params["datasets"],
+        "counts": {"records": job.counts.get("records", 0)} if job.done and job.file_id else None,
     }
 
 

@@ -77,6 +77,8 @@ def ability_document(ability: Ability) -> Document:
             "name": ability.name,
             "description": ability.description,
             "instruction": ability.instruction,
+            "parameters": ability.parameters or None,
+            "action": ability.action or None,
             **ability.links,
             **{name: value for name, value in links.items() if name != "linkedBlueprintId"},
             "meta": ability.meta or None,

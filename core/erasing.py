@@ -28,6 +28,7 @@ from core.context import Context
 from core.conversations import delete_conversation
 from core.errors import InvalidInput, NotAuthorized, NotFound, Unavailable
 from core.holds import despite_holds
+from core.memories import delete_memory
 from core.messages import delete_message
 from core.purging import purge_conversations
 from core.sweeping import by_ids, sweep
@@ -44,6 +45,7 @@ THERE = {
     ErasureKind.CONVERSATION: text("SELECT id, account_id FROM conversations WHERE id = ANY(:ids)"),
     ErasureKind.CONTACT: text("SELECT id, account_id FROM contacts WHERE id = ANY(:ids)"),
     ErasureKind.TASK: text("SELECT id, account_id FROM tasks WHERE id = ANY(:ids) AND state <> 'deleted'"),
+    ErasureKind.MEMORY: text("SELECT id, account_id FROM memories WHERE id = ANY(:ids)"),
     ErasureKind.ACCOUNT: text("SELECT id, id AS account_id FROM accounts WHERE id = ANY(:ids)"),
 }
 # What many at once are, by the kind of their receipt; each id is looked for.
@@ -193,6 +195,8 @@ def _erase(context: Context, receipt: Receipt) -> Outcome:
                 delete_contact(session, target)
             case ErasureKind.TASK:
                 delete_task(session, target)
+            case ErasureKind.MEMORY:
+                delete_memory(session, target)
     return Outcome.ERASED
 
 

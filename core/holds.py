@@ -18,7 +18,7 @@ from core.audit import Action, note_audit
 from core.context import account_of, actor_of
 from core.errors import Conflict, InvalidInput
 from core.rows import MetaFilter, checked_text, own, page
-from models import Bot, Contact, Conversation, LegalHold, Task
+from models import Bot, Contact, Conversation, LegalHold, Memory, Task
 
 # Of a conversation c.
 HELD = (
@@ -40,6 +40,14 @@ IS_ON = {
     )
     for table, link in ((Bot, "bot_id"), (Task, "task_id"), (Contact, "contact_id"))
 }
+# Of a memory m: by its bot, its contact or its account, or by the conversation it was made of.
+HELD_MEMORY = (
+    "(EXISTS (SELECT FROM legal_holds h WHERE h.account_id = m.account_id AND (h.contact_id = m.contact_id"  # noqa: S608 (a constant)
+    " OR h.bot_id = m.bot_id OR num_nonnulls(h.bot_id, h.task_id, h.contact_id, h.conversation_id) = 0))"
+    f" OR EXISTS (SELECT FROM conversations c WHERE c.id = m.conversation_id AND {HELD}))"
+)
+NOT_HELD_MEMORY = f"NOT {HELD_MEMORY}"
+IS_HELD_MEMORY = text(f"SELECT {HELD_MEMORY} FROM memories m WHERE m.id = :id")  # noqa: S608 (a constant)
 ANY = text("SELECT EXISTS (SELECT FROM legal_holds WHERE account_id = :account)")
 # Taken before any row: who places a hold waits for the deletions under way, and they for nobody else.
 SHARE = text("SELECT pg_advisory_xact_lock_shared(hashtextextended('legal_holds:' || :account, 0))")
@@ -154,6 +162,13 @@ def refuse_held_thing(session: Session, thing: Bot | Task | Contact) -> None:
         raise Conflict(
             f"The {noun}, or a conversation of it, is under a legal hold; it stays until its release."
         )
+
+
+def refuse_held_memory(session: Session, memory: Memory) -> None:
+    """Raises Conflict for a memory that a hold is on, by whatever it is of or was made of."""
+    keep_holds(session)
+    if not session.info.get(DESPITE) and session.scalar(IS_HELD_MEMORY, {"id": memory.id}):
+        raise Conflict("The memory is under a legal hold; it stays as it is until that is released.")
 
 
 def refuse_holds(session: Session) -> None:

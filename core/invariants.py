@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from core.invariant import Invariant
 from core.invariants_delays import DELAYS
 from core.invariants_runs import RUNS
+from core.invariants_skills import SKILLS
 from core.invariants_tasks import TASKS
 from core.invariants_work import WORK
 from core.work import CRASHES
@@ -34,7 +35,7 @@ class Violation:
     sample: tuple[str, ...]
 
 
-INVARIANTS: tuple[Invariant, ...] = (*RUNS, *TASKS, *WORK, *DELAYS)
+INVARIANTS: tuple[Invariant, ...] = (*RUNS, *TASKS, *WORK, *SKILLS, *DELAYS)
 
 
 def violations(

@@ -86,11 +86,11 @@ def refuse_ended(job: Job) -> None:
         raise Conflict(f"The job has ended already: {job.state}.")
 
 
-def refuse_a_crowd(session: Session, account: UUID, kind: JobKind) -> None:
+def refuse_a_crowd(session: Session, account: UUID, kind: JobKind, most: int = MOST_UNFINISHED) -> None:
     """Raises Conflict where too many of an account's jobs of this kind are unfinished."""
     mine = (Job.account_id == account, Job.kind == kind, Job.state.in_(UNFINISHED))
-    if session.execute(select(func.count()).where(*mine)).scalar_one() >= MOST_UNFINISHED:
-        raise Conflict(f"{MOST_UNFINISHED} jobs of kind {kind} are unfinished; cancel some or wait for them.")
+    if session.execute(select(func.count()).where(*mine)).scalar_one() >= most:
+        raise Conflict(f"{most} jobs of kind {kind} are unfinished; cancel some or wait for them.")
 
 
 def _take_away(job: Job) -> None:

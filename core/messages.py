@@ -57,6 +57,8 @@ SUMMARIES_AFTER = (
     "SELECT * FROM messages WHERE conversation_id = :conversation AND seq > :seq"
     " AND type = 'checkpoint' AND run_id IS NOT NULL"
 )
+# What turns have remembered by abilities, from this place on (core/memories.py).
+FORGET_MEMORIES = sql("DELETE FROM memories WHERE conversation_id = :conversation AND seq >= :seq")
 REASONS = sql("SELECT reason FROM ratings WHERE message_id = ANY(:ids) AND reason IS NOT NULL")
 ATTACHED = sql("SELECT count(*) FROM attachments WHERE message_id = ANY(:ids)")
 
@@ -330,7 +332,7 @@ def delete_message(
     """Removes a message for good; the others keep their ids and places.
 
     A reply that is being made from it is discarded, and asked for again without it. What turns have summed
-    up of it goes as well: their checkpoints after it.
+    up of it goes as well: their checkpoints after it, and their memories.
 
     Raises:
         NotFound, NotAuthorized: as `get_message`. Conflict: a legal hold is on it.
@@ -346,6 +348,7 @@ def delete_message(
     attachments = session.scalar(ATTACHED, {"ids": ids}) or 0
     reasons = session.scalars(REASONS, {"ids": ids}).all()
     _forget_told(session, gone, conversation)
+    session.execute(FORGET_MEMORIES, {"conversation": conversation, "seq": message.seq})
     session.execute(delete(Message).where(Message.id.in_(ids)))
     forget_tokens(session, conversation, [*reasons, *(said for one in gone for said in texts_of(one))])
     note_erasure(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from core.chat.provider import FinishReason, ToolCall
 from models import ErrorClass
@@ -11,7 +13,7 @@ from models import ErrorClass
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model said and used; `cost` in millionths.
+    """What the model said and used; `cost` in millionths. `records` are those it was shown.
 
     `end` is why a turn ended where the model has not come to its own stop: `activity`, `iteration`.
     `reasoning` is what it thought meanwhile: content, and nothing that a model is shown again.
@@ -24,6 +26,7 @@ class Answer:
     cost: int = 0
     calls: tuple[ToolCall, ...] = ()
     end: str | None = None
+    records: tuple[Mapping[str, Any], ...] = ()
     reasoning: str = field(default="", repr=False)
 
 

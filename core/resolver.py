@@ -5,13 +5,22 @@ from __future__ import annotations
 import queue
 import socket
 import threading
+import time
+from collections.abc import Callable
+
+SLICE = 0.5
 
 
-def addresses_of(host: str, port: int, seconds: float) -> list[str]:
+def _always() -> None:
+    """The addresses are wanted until the time is over."""
+
+
+def addresses_of(host: str, port: int, seconds: float, wanted: Callable[[], None] = _always) -> list[str]:
     """The host's addresses in the resolver's order, each once; empty when there are none.
 
     Raises:
         TimeoutError: the resolver did not answer in time. Its thread ends when it does.
+        Whatever `wanted` raises, which is asked every half a second.
 
     """
     found: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
@@ -24,7 +33,12 @@ def addresses_of(host: str, port: int, seconds: float) -> list[str]:
             found.put([])
 
     threading.Thread(target=look_up, name="resolve", daemon=True).start()
-    try:
-        return found.get(timeout=max(0.001, seconds))
-    except queue.Empty:
-        raise TimeoutError from None
+    end = time.monotonic() + seconds
+    while True:
+        left = end - time.monotonic()
+        try:
+            return found.get(timeout=max(0.001, min(left, SLICE)))
+        except queue.Empty:
+            wanted()
+            if left <= 0:
+                raise TimeoutError from None

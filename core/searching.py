@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, case, cast, false, func, literal, or_, select, text
-from sqlalchemy.dialects.postgresql import JSONB, TSQUERY
+from sqlalchemy import ColumnElement, cast, false, func, literal, or_, select
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from core.chat.history import estimate_tokens
 from core.errors import InvalidInput
+from core.ranking import rank_records
 from core.rows import checked_text, own
+from core.sync_jobs import language_of
 from models import Dataset, Record
 
+Item = TypeVar("Item")
 LONGEST = 2000
-MOST_WORDS = 50
 RECORDS = 10
 FILTERS = 20
 COMPARISONS = {"$eq": "=", "$ne": "IS DISTINCT FROM", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
-# Lexemes as a query of one word each: quoted by PostgreSQL itself, so that no word is read as an operator.
-WORDS = text(
-    "SELECT CAST(plainto_tsquery('simple', lexeme) AS text)"
-    " FROM unnest(to_tsvector('simple', :search)) ORDER BY positions[1] LIMIT :most"
-)
 
 
 @dataclass(frozen=True)
 class Match:
-    """A record that was found, and how well: from 0 to 1, mostly the share of the words that it has."""
+    """A record that was found, and how well: from 0 to 1, the weight of the question's words that it has."""
 
     record: Record
     score: float
@@ -39,7 +36,7 @@ class Match:
 def search_dataset(
     session: Session, dataset_id: uuid.UUID | str, search: str, where: Mapping[str, Any] | None = None
 ) -> tuple[Dataset, list[Match]]:
-    """The dataset, and the best of its records whose meta passes `where`.
+    """The dataset, and the best of its records whose meta passes `where`; see core/ranking.py.
 
     Any word may match, because people ask in sentences. The dataset says how many records, how many tokens
     in all, and the least score.
@@ -49,47 +46,45 @@ def search_dataset(
 
     """
     dataset = own(session, Dataset, dataset_id)
-    asked = checked_text(search, "The search", longest=LONGEST)
-    conditions = _conditions(where)
-    found = session.scalars(WORDS, {"search": asked, "most": MOST_WORDS})
-    words = [cast(literal(word), TSQUERY) for word in found if word]
-    if not words:
-        return dataset, []
-    score = _score(words)
-    query = (
-        select(Record, score.label("score"))
-        .where(Record.dataset_id == dataset.id, Record.search.op("@@")(_any_of(words)), *conditions)
-        .where(score >= dataset.config.get("searchMinScore", 0))
-        .order_by(score.desc(), Record.id)
-        .limit(int(dataset.config.get("searchMaxRecords", RECORDS)))
+    asked = checked_text(search, "The search", longest=LONGEST) or ""
+    return dataset, best_matches(session, dataset, asked, _conditions(where), records=RECORDS)
+
+
+def best_matches(
+    session: Session,
+    dataset: Dataset,
+    asked: str,
+    conditions: Sequence[ColumnElement[bool]] = (),
+    *,
+    records: int,
+    tokens: int | None = None,
+) -> list[Match]:
+    """The best of a dataset's records within its limits, or within these where it says none."""
+    config = dataset.config
+    ranked = rank_records(
+        session,
+        dataset.id,
+        asked,
+        language_of(dataset),
+        *conditions,
+        most=int(config.get("searchMaxRecords", records)),
+        least=config.get("searchMinScore", 0),
     )
-    matches = [Match(row.Record, round(float(row.score), 4)) for row in session.execute(query)]
-    return dataset, _within(matches, dataset.config.get("searchMaxTokens"))
+    query = select(Record).where(Record.id.in_([one.at for one in ranked]))
+    found = {record.id: record for record in session.scalars(query)}
+    matches = [Match(found[one.at], one.score) for one in ranked if one.at in found]
+    return within_tokens(matches, config.get("searchMaxTokens", tokens), lambda match: match.record.text)
 
 
-def _any_of(words: list[Any]) -> ColumnElement[Any]:
-    query: ColumnElement[Any] = words[0]
-    for word in words[1:]:
-        query = query.op("||")(word)
-    return query
-
-
-def _score(words: list[Any]) -> ColumnElement[Any]:
-    """The share of the words, lowered by up to a tenth where they are rare in it (ts_rank, from 0 to 1)."""
-    counted = sum((case((Record.search.op("@@")(word), 1.0), else_=0.0) for word in words), literal(0.0))
-    rank = func.ts_rank(Record.search, _any_of(words), 32)
-    return counted / len(words) * (0.9 + 0.1 * rank)
-
-
-def _within(matches: list[Match], tokens: float | None) -> list[Match]:
+def within_tokens(found: Iterable[Item], tokens: float | None, text_of: Callable[[Item], str]) -> list[Item]:
     """The best ones that fit; what is too long by itself is passed by."""
     if tokens is None:
-        return matches
+        return list(found)
     kept, left = [], float(tokens)
-    for match in matches:
-        cost = estimate_tokens(match.record.text)
+    for one in found:
+        cost = estimate_tokens(text_of(one))
         if cost <= left:
-            kept.append(match)
+            kept.append(one)
             left -= cost
     return kept
 

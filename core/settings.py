@@ -89,6 +89,8 @@ class Settings(BaseSettings):
     run_time: Duration = timedelta(hours=1)
     turn_time: Duration = timedelta(seconds=120)
     model_time: Duration = timedelta(seconds=120)
+    # What an ability may take that asks another program.
+    call_time: Duration = timedelta(seconds=30)
     breaker_failures: int = Field(default=5, ge=1, le=1000)
     breaker_pause: Duration = timedelta(seconds=30)
     history_tokens: int = Field(default=8_000, ge=100, le=10_000_000)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import time
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -124,6 +125,7 @@ def store(session: Session, claimed: Claim, seen: int, answer: Answer) -> str:
     replies = claimed.conversation_id is not None and bool(answer.text)
     said = ""
     if replies:
+        _keep_reasoning(session, claimed, answer)
         written = append(
             session,
             claimed.conversation_id,  # type: ignore[arg-type]
@@ -132,6 +134,7 @@ def store(session: Session, claimed: Claim, seen: int, answer: Answer) -> str:
             run_id=claimed.id,
             step="reply",
             account_id=claimed.account_id,
+            meta={"records": [dict(record) for record in answer.records]} if answer.records else None,
             author=Direction.OUTBOUND,
         )
         # What nobody may see yet is summed up once it was annotated.
@@ -146,6 +149,23 @@ def store(session: Session, claimed: Claim, seen: int, answer: Answer) -> str:
     if claimed.task_id:
         announce(session, Event.SUCCESS, [claimed.id])
     return "succeeded"
+
+
+def _keep_reasoning(session: Session, claimed: Claim, answer: Answer) -> None:
+    """What the model thought before it answered: for people, and for no model again."""
+    thought = answer.reasoning.encode()[:MAX_TEXT_BYTES].decode(errors="ignore")
+    if claimed.conversation_id is None or not thought.strip() or claimed.compacts:
+        return
+    append(
+        session,
+        claimed.conversation_id,
+        MessageType.REASONING,
+        thought,
+        run_id=claimed.id,
+        step="reasoning",
+        account_id=claimed.account_id,
+        author=Direction.OUTBOUND,
+    )
 
 
 def lock(session: Session, claimed: Claim) -> None:
@@ -292,18 +312,23 @@ def _keep(session: Session, claimed: Claim, failure: Failure) -> None:
 
 
 def patiently(
-    context: Context, lease: Lease, write: Callable[[Session], Wrote], *, alone: bool = False
+    context: Context,
+    lease: Lease,
+    write: Callable[[Session], Wrote],
+    *,
+    alone: bool = False,
+    account: uuid.UUID | None = None,
 ) -> Wrote:
     """Writes as soon as the database can, for as long as the lease is ours: the answer is paid for.
 
-    `alone`: in one statement, which needs no transaction around it.
+    `alone`: in one statement, which needs no transaction around it. `account`: whose verbs are called.
 
     Safe to repeat after an unknown outcome: the epoch guards it and every effect has a natural key.
     """
     while True:
         lease.check()
         try:
-            with context.reading() if alone else context.transaction() as session:
+            with context.reading(account) if alone else context.transaction(account) as session:
                 return write(session)
         except Unavailable:
             time.sleep(0.5)

@@ -1,4 +1,4 @@
-"""Skillsets and their abilities: what bots can do, as far as it is stored."""
+"""Skillsets and their abilities: what bots can do, as it is stored (core/skills carries it out)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from core.context import account_of
 from core.errors import InvalidInput
 from core.fields import ALIAS, checked_fields, kept, update_row
 from core.rows import MetaFilter, checked_text, not_found, own, page
-from models import MAX_TEXT_BYTES, Ability, Bot, File, Skillset
+from core.skills.abilities import checked_action
+from models import MAX_TEXT_BYTES, Ability, Bot, File, Secret, Skillset
 
 FIELDS = {
     "name": "name",
@@ -28,12 +29,14 @@ ABILITY_FIELDS = {
     "name": "name",
     "description": "description",
     "instruction": "instruction",
+    "parameters": "parameters",
+    "action": "action",
     "meta": "meta",
 }
-# What an ability uses, by the contract's names. Bots and files are the account's own; the others are not
-# nouns of ours and are kept as they were given.
+# What an ability uses, by the contract's names. Secrets, bots and files are the account's own; the others are
+# not nouns of ours and are kept as they were given.
 LINKS = ("secretId", "fileId", "botId", "spaceId", "blueprintId")
-OWN_LINKS: dict[str, type[Bot | File]] = {"botId": Bot, "fileId": File}
+OWN_LINKS: dict[str, Any] = {"secretId": Secret, "botId": Bot, "fileId": File}
 
 
 def create_skillset(session: Session, **fields: Any) -> Skillset:
@@ -94,14 +97,16 @@ def create_ability(
     links: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> Ability:
-    """A new ability: name, description and instruction, of which what is not given is empty; see LINKS.
+    """A new ability: what is not given of its texts is empty. `links`: see LINKS; the rest: core/skills.
 
     Raises:
-        InvalidInput; NotFound, NotAuthorized: the skillset, the bot or the file.
+        InvalidInput; NotFound, NotAuthorized: the skillset, or what it uses.
 
     """
     skillset = kept(session, Skillset, skillset_id)
     values = {"name": "", "description": "", "instruction": "", "meta": {}, **_checked_ability(fields)}
+    action, parameters = checked_action(session, values.get("action"), values.get("parameters"))
+    values |= {"action": action, "parameters": parameters}
     ability = Ability(
         account_id=skillset.account_id,
         skillset_id=skillset.id,
@@ -130,8 +135,11 @@ def update_ability(
     ability = get_ability(session, skillset_id, ability_id, lock=True)
     if links:
         ability.links = _merged(session, ability.links, links)
-    texts = _checked_ability({name: value for name, value in fields.items() if name != "meta"})
-    for name, value in texts.items():
+    changed = _checked_ability({name: value for name, value in fields.items() if name != "meta"})
+    if changed.keys() & {"action", "parameters"}:
+        given = changed.get("action", ability.action), changed.get("parameters", ability.parameters)
+        changed["action"], changed["parameters"] = checked_action(session, *given)
+    for name, value in changed.items():
         setattr(ability, name, value)
     update_row(session, ability, {name: value for name, value in fields.items() if name == "meta"})
     return ability
@@ -188,7 +196,8 @@ def _checked_ability(fields: Mapping[str, Any]) -> dict[str, Any]:
         checked["instruction"] = checked_text(
             fields["instruction"], "The instruction", longest=MAX_TEXT_BYTES, empty=True
         )
-    return {name: "" if value is None else value for name, value in checked.items()}
+    empty: dict[str, Any] = {"action": {}, "parameters": {}}
+    return {name: empty.get(name, "") if value is None else value for name, value in checked.items()}
 
 
 def _merged(session: Session, stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,10 +205,8 @@ def _merged(session: Session, stored: Mapping[str, Any], given: Mapping[str, Any
     for name, value in given.items():
         if value in {None, ""}:
             merged.pop(name, None)
-        elif name == "botId":
-            merged[name] = str(own(session, Bot, value).id)
-        elif name == "fileId":
-            merged[name] = str(own(session, File, value).id)
+        elif name in OWN_LINKS:
+            merged[name] = str(own(session, OWN_LINKS[name], value).id)
         else:
             merged[name] = checked_text(value, f"The {name}", longest=ALIAS)
     return merged

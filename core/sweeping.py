@@ -3,8 +3,8 @@
 
 What deleting one does (core/messages.py), set by set: the others keep their ids and places, replies that are
 being made from what goes are discarded, and what was told or summed up of it goes as well: runs' summaries,
-checkpoints, live channels, values behind tokens, files. Which messages go is said by where they stand, so no
-id of them is carried to the client and back: three statements lock, look and delete.
+checkpoints, memories, live channels, values behind tokens, files. Which messages go is said by where they
+stand, so no id of them is carried to the client and back: three statements lock, look and delete.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ LOOK = (
     "  UNION ALL SELECT run_id, step FROM derived) AS every"
     "  WHERE run_id IS NOT NULL AND step IS DISTINCT FROM 'prompt'),"
     " forgotten AS (UPDATE runs SET summary = NULL WHERE id IN (SELECT r.id FROM runs r"
-    "  JOIN ran ON ran.run_id = r.id WHERE r.summary IS NOT NULL ORDER BY r.id FOR NO KEY UPDATE OF r))"
+    "  JOIN ran ON ran.run_id = r.id WHERE r.summary IS NOT NULL ORDER BY r.id FOR NO KEY UPDATE OF r)),"
+    # What they have remembered of the first that goes, or of anything with it.
+    " unlearnt AS (DELETE FROM memories x USING first WHERE x.conversation_id = first.conversation_id"
+    "  AND x.seq >= first.seq)"
     " SELECT EXISTS (SELECT FROM doomed) AS found,"
     " (SELECT CAST(COALESCE(array_agg(id), '{{}}') AS text) FROM derived) AS derived,"
     " ARRAY(SELECT COALESCE(r.channel, CAST(r.id AS text)) FROM runs r JOIN ran ON ran.run_id = r.id"

@@ -16,7 +16,10 @@ from core.privacy.declared import unmarked
 # What is told of a turn while somebody waits for it: every event, or that it has ended.
 ALL = "all"
 END = "end"
-PLAIN = ("iterations", "calls", "timezone", "compacts", "privacy", "bot_id", "contact_id")
+PLAIN = (
+    *("iterations", "calls", "timezone", "compacts", "privacy", "bot_id", "contact_id"),
+    *("dataset_id", "skillset_id", "moderation"),
+)
 
 
 @dataclass(frozen=True)
@@ -42,23 +45,29 @@ class Function:
 class TurnRequest:
     """What came along. Limits that are None are the installation's; `timezone` is the caller's own.
 
-    The rest is of a stateless turn, which has no conversation to read; `privacy` and the ids of its bot and
-    contact say how its texts are protected.
+    `datasets` and `abilities` go with this turn only (core/retrieving.py, core/skills). The rest is of a
+    stateless turn, which has no conversation to read; `privacy` and the ids of its bot and contact say how
+    its texts are protected.
     """
 
     functions: tuple[Function, ...] = ()
     extra_backstory: str = ""
-    records: tuple[str, ...] = ()
+    datasets: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    abilities: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     iterations: int | None = None
     calls: int | None = None
     timezone: str | None = None
     compacts: bool = False
+    attachments: tuple[str, ...] = field(default=(), repr=False)
     messages: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     backstory: str | None = field(default=None, repr=False)
     model: str | None = None
     privacy: bool = False
+    moderation: bool = False
     bot_id: str | None = None
     contact_id: str | None = None
+    dataset_id: str | None = None
+    skillset_id: str | None = None
 
     def params(self) -> dict[str, Any]:
         """The part that holds no content: numbers and names."""
@@ -74,7 +83,7 @@ class TurnRequest:
         """What `params` and `content` were made of."""
         fields: dict[str, Any] = json.loads(content) if content else {}
         functions = tuple(Function(**function) for function in fields.pop("functions", ()))
-        for name in ("records", "messages"):
+        for name in ("datasets", "abilities", "attachments", "messages"):
             fields[name] = tuple(fields.get(name, ()))
         fields |= {name: params[name] for name in PLAIN if name in params}
         return cls(functions=functions, **fields)

@@ -28,6 +28,7 @@ SENTENCES = {
     ErrorClass.CANCELLED: "The turn was cancelled.",
     ErrorClass.NO_BOT: "The conversation has no bot.",
     ErrorClass.LIMIT: "The turn reached its limit.",
+    ErrorClass.TOOL_LOOP: "The model called the same function again and again.",
     ErrorClass.REFUSED: "The model refused to answer.",
     ErrorClass.QUOTA: "The model accepts no more requests for now.",
     ErrorClass.CONTEXT_TOO_LONG: "The conversation is too long for the model.",

@@ -64,11 +64,13 @@ LINKED = {
     ImportKind.CONTACT: text(
         "SELECT EXISTS (SELECT FROM conversations WHERE contact_id = :id)"
         " OR EXISTS (SELECT FROM tasks WHERE contact_id = :id)"
+        " OR EXISTS (SELECT FROM memories WHERE contact_id = :id)"
     ),
     ImportKind.BOT: text(
         "SELECT EXISTS (SELECT FROM conversations WHERE bot_id = :id)"
         " OR EXISTS (SELECT FROM tasks WHERE bot_id = :id)"
         " OR EXISTS (SELECT FROM ratings WHERE bot_id = :id)"
+        " OR EXISTS (SELECT FROM memories WHERE bot_id = :id)"
         " OR EXISTS (SELECT FROM bots WHERE id = :id AND is_default)"
     ),
 }

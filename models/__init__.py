@@ -36,7 +36,8 @@ from models.jobs import (
     JobState,
     RateBucket,
 )
-from models.knowledge import Ability, Dataset, Record, Skillset, Visibility
+from models.knowledge import Ability, Dataset, Language, Record, Skillset, Visibility
+from models.memories import LONGEST_MEMORY, Memory
 from models.privacy import (
     Annotation,
     AnnotationState,
@@ -49,6 +50,7 @@ from models.privacy import (
 )
 from models.retention import Kept, LegalHold, RetentionRule
 from models.runs import ACTIVE, OPEN, ErrorClass, Reason, Run, RunState, RunStep, Trigger
+from models.secrets import Secret, SecretType
 from models.tasks import (
     Action,
     CatchUp,
@@ -65,6 +67,7 @@ __all__ = [
     "ABOUT",
     "ACTIVE",
     "DUE_STATES",
+    "LONGEST_MEMORY",
     "MAX_TEXT_BYTES",
     "OPEN",
     "SLICED",
@@ -106,8 +109,10 @@ __all__ = [
     "JobKind",
     "JobState",
     "Kept",
+    "Language",
     "LegalHold",
     "LoginLink",
+    "Memory",
     "Message",
     "MessageType",
     "Overlap",
@@ -122,6 +127,8 @@ __all__ = [
     "Run",
     "RunState",
     "RunStep",
+    "Secret",
+    "SecretType",
     "SessionToken",
     "Skillset",
     "Subscription",

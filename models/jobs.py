@@ -33,6 +33,7 @@ class JobKind(StrEnum):
     UNDO = "undo"
     EXPORT = "export"
     ANONYMISE = "anonymise"
+    SYNC = "sync"
 
 
 class JobState(StrEnum):
@@ -53,7 +54,14 @@ class JobState(StrEnum):
 DUE_STATES = (JobState.PENDING, JobState.RUNNING)
 UNFINISHED = (*DUE_STATES, JobState.PAUSED)
 # Those that workers carry out, a slice at a time.
-SLICED = (JobKind.DELETE, JobKind.IMPORT, JobKind.UNDO, JobKind.EXPORT, JobKind.ANONYMISE)
+SLICED = (
+    JobKind.DELETE,
+    JobKind.IMPORT,
+    JobKind.UNDO,
+    JobKind.EXPORT,
+    JobKind.ANONYMISE,
+    JobKind.SYNC,
+)
 
 
 class Job(Base):
@@ -66,8 +74,8 @@ class Job(Base):
 
     Those of SLICED are carried out by workers, a slice at a time: whoever has one holds a lease, renewed with
     every batch, and every batch is guarded by the epoch. `run_at` is then the lease's end: due again by
-    itself. `counts` are further numbers of the kind's own, by name. `file_id` is what an import reads or an
-    export has written.
+    itself. `counts` are further numbers of the kind's own, by name. `file_id` is what an import or a
+    synchronisation reads, or an export has written.
     `crashes` counts the leases that ran out since the last batch.
     """
 

@@ -28,6 +28,52 @@ class Visibility(StrEnum):
     PUBLIC = "public"
 
 
+class Language(StrEnum):
+    """What words are reduced to their stems by: PostgreSQL's own configurations, of version 15 on."""
+
+    ARABIC = "arabic"
+    ARMENIAN = "armenian"
+    BASQUE = "basque"
+    CATALAN = "catalan"
+    DANISH = "danish"
+    DUTCH = "dutch"
+    ENGLISH = "english"
+    FINNISH = "finnish"
+    FRENCH = "french"
+    GERMAN = "german"
+    GREEK = "greek"
+    HINDI = "hindi"
+    HUNGARIAN = "hungarian"
+    INDONESIAN = "indonesian"
+    IRISH = "irish"
+    ITALIAN = "italian"
+    LITHUANIAN = "lithuanian"
+    NEPALI = "nepali"
+    NORWEGIAN = "norwegian"
+    PORTUGUESE = "portuguese"
+    ROMANIAN = "romanian"
+    RUSSIAN = "russian"
+    SERBIAN = "serbian"
+    SIMPLE = "simple"
+    SPANISH = "spanish"
+    SWEDISH = "swedish"
+    TAMIL = "tamil"
+    TURKISH = "turkish"
+    YIDDISH = "yiddish"
+
+
+SEARCHED = "left(text, 100000)"
+STEMS = " ".join(
+    f"WHEN '{one}' THEN to_tsvector('{one}', {SEARCHED})" for one in Language if one != Language.SIMPLE
+)
+# The dataset itself, the words as they are written, and their stems. The dataset is a word like any other, so
+# that the index intersects it with them: a word that is everywhere in other datasets costs nothing here.
+WORDS = (
+    f"array_to_tsvector(ARRAY[dataset_id::text]) || to_tsvector('simple', {SEARCHED})"
+    f" || CASE language {STEMS} ELSE ''::tsvector END"
+)
+
+
 class Dataset(Base):
     """A collection of records. `config` holds the contract's search settings as they were given."""
 
@@ -48,7 +94,10 @@ class Dataset(Base):
 
 
 class Record(Base):
-    """A piece of text of a dataset; with a file, one that a synchronisation made of it."""
+    """A piece of text of a dataset; with a file, one that a synchronisation made of it.
+
+    `language` is what its words were reduced to stems by; the dataset says what they are to be.
+    """
 
     __tablename__ = "records"
     __mapper_args__ = {"eager_defaults": False}  # noqa: RUF012 (SQLAlchemy's own protocol; `search` is not read back)
@@ -64,6 +113,7 @@ class Record(Base):
         Index("ix_records_file", "file_id", "dataset_id", postgresql_where=text("file_id IS NOT NULL")),
         Index("ix_records_search", "search", postgresql_using="gin"),
         CheckConstraint("octet_length(text) <= 262144", name="text_size"),
+        one_of("language", Language),
     )
 
     id: Mapped[uuid.UUID] = id_column()
@@ -73,9 +123,10 @@ class Record(Base):
     text: Mapped[str] = content(nullable=False)
     source: Mapped[str | None] = content()
     meta: Mapped[dict[str, Any]] = meta_column()
+    language: Mapped[str] = mapped_column(server_default=Language.ENGLISH)
     search: Mapped[str] = mapped_column(
         TSVECTOR,
-        Computed("to_tsvector('simple', left(text, 100000))", persisted=True),
+        Computed(WORDS, persisted=True),
         deferred=True,
         info={"content": True},
     )
@@ -103,7 +154,10 @@ class Skillset(Base):
 
 
 class Ability(Base):
-    """Something a bot can do, as its instruction says. `links` names what it uses, by kind: bot, file."""
+    """Something a bot can do. `action` is how it is done and `parameters` the JSON schema of its arguments;
+    without an action it is an instruction that the model is given when it asks. `links` names what it uses,
+    by kind: secret, bot, file.
+    """
 
     __tablename__ = "abilities"
     __table_args__ = (
@@ -121,6 +175,8 @@ class Ability(Base):
     name: Mapped[str] = content(nullable=False)
     description: Mapped[str] = content(nullable=False)
     instruction: Mapped[str] = content(nullable=False)
+    parameters: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}", info={"content": True})
+    action: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}", info={"content": True})
     links: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}", info={"content": True})
     meta: Mapped[dict[str, Any]] = meta_column()
     created_at: Mapped[datetime] = created_column()

@@ -48,6 +48,7 @@ class ErasureKind(StrEnum):
     CONVERSATION = "conversation"
     CONTACT = "contact"
     TASK = "task"
+    MEMORY = "memory"
     ACCOUNT = "account"
     MESSAGES = "messages"  # many at once, named in `target_ids`
     CONVERSATIONS = "conversations"

@@ -85,6 +85,7 @@ class ErrorClass(StrEnum):
     LIMIT = "limit"
     BUDGET = "budget"
     ASSERTION = "assertion"
+    TOOL_LOOP = "tool_loop"
     POISON = "poison"
     NO_BOT = "no_bot"
     CANCELLED = "cancelled"

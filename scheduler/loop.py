@@ -23,6 +23,7 @@ from core.exports import expire_exports
 from core.feeding import feed_annotations
 from core.firing import fire, fire_besides_the_crowd
 from core.idempotency import sweep_keys
+from core.memories import expire_memories
 from core.publisher import QUEUES
 from core.retaining import start_retention
 from core.session_tokens import sweep_session_tokens
@@ -51,6 +52,7 @@ def run(context: Context, stop: threading.Event) -> None:
                 promote(context)
                 fire_besides_the_crowd(context)
                 expire_conversations(context)
+                expire_memories(context)
                 tended_at = time.monotonic()
             pause = turn(context)
         except (Unavailable, SQLAlchemyError) as error:

@@ -19,6 +19,7 @@ from tests.factories import (
     a_bot,
     a_contact,
     a_hold,
+    a_memory,
     a_pending_run,
     a_rule,
     a_subscription,
@@ -104,9 +105,11 @@ class World:
     recordId: str  # noqa: N815
     skillsetId: str  # noqa: N815
     abilityId: str  # noqa: N815
+    secretId: str  # noqa: N815
     erasureId: str  # noqa: N815
     ruleId: str  # noqa: N815
     holdId: str  # noqa: N815
+    memoryId: str  # noqa: N815
     channelId: str = "a-channel-of-our-own"  # noqa: N815
 
 
@@ -139,6 +142,7 @@ def a_world(context: Context, account: uuid.UUID, leases: Leases) -> World:
                 context, account, contact_id=a_contact(context, account, name="Held", fingerprint="h").id
             ).id
         ),
+        memoryId=str(a_memory(context, account, bot_id=bot.id).id),
         deliveryId=str(one(context, "SELECT id FROM deliveries WHERE run_id = :id", id=run.id)),
         **some_knowledge(context, account, stored["conversation_id"]),
     )

@@ -16,6 +16,7 @@ from core.context import Context
 from core.conversations import create_conversation
 from core.erasures import list_erasures
 from core.holds import place_hold
+from core.memories import create_memory
 from core.retention import create_rule
 from core.subscriptions import create_subscription
 from core.talking import complete
@@ -28,6 +29,7 @@ from models import (
     Erasure,
     Job,
     LegalHold,
+    Memory,
     RetentionRule,
     Run,
     Subscription,
@@ -121,6 +123,11 @@ def an_erasure(context: Context, account: uuid.UUID) -> Erasure:
     with context.transaction(account, actor="tests") as session:
         delete_contact(session, contact.id)
         return list_erasures(session, take=1)[0]
+
+
+def a_memory(context: Context, account: uuid.UUID, **fields: Any) -> Memory:
+    with context.transaction(account) as session:
+        return create_memory(session, **{"text": "Likes tea without milk.", **fields})
 
 
 def a_pending_turn(context: Context, account: uuid.UUID, said: str = "Hello?", **fields: Any) -> Run:

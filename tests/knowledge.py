@@ -7,11 +7,13 @@ from typing import Any
 
 from core.attachments import start_attachment
 from core.blobs import open_writing
+from core.carrying import carry_on
 from core.context import Context
 from core.dataset_files import attach_file
 from core.datasets import create_dataset, create_record
 from core.file_names import Described
 from core.files import create_file, start_file_content
+from core.secrets import create_secret
 from core.skillsets import create_ability, create_skillset
 from models import Dataset, File
 
@@ -47,11 +49,19 @@ def fill(
     writing.finish()
 
 
-def an_attachment(context: Context, account: uuid.UUID, conversation_id: uuid.UUID | str) -> str:
+def an_attachment(
+    context: Context,
+    account: uuid.UUID,
+    conversation_id: uuid.UUID | str,
+    content: bytes = b"attached",
+    *,
+    kind: str = "text/plain",
+    name: str = "a.txt",
+) -> str:
     with context.transaction(account) as session:
-        blob = start_attachment(session, conversation_id, Described("a.txt", "text/plain"))
+        blob = start_attachment(session, conversation_id, Described(name, kind))
         writing = open_writing(context, session, blob)
-    writing.add(b"attached")
+    writing.add(content)
     writing.finish()
     return str(blob.attachment_id)
 
@@ -65,6 +75,13 @@ def a_dataset(context: Context, account: uuid.UUID, *texts: str, **fields: Any) 
     return dataset
 
 
+def finish(context: Context, job_id: uuid.UUID | str) -> str:
+    """Carries a job out to its end; the word it ended with."""
+    while (word := carry_on(context, uuid.UUID(str(job_id)))) in {"sliced", "paced"}:
+        pass
+    return word
+
+
 def some_knowledge(context: Context, account: uuid.UUID, conversation_id: uuid.UUID | str) -> dict[str, str]:
     """One of everything, by the names of path parameters; the file is attached to the dataset."""
     file = a_file(context, account)
@@ -73,6 +90,7 @@ def some_knowledge(context: Context, account: uuid.UUID, conversation_id: uuid.U
         record = create_record(session, dataset.id, text="The sky is blue.")
         skillset = create_skillset(session, name="Skills")
         ability = create_ability(session, skillset.id, name="look", instruction="Look up.")
+        secret = create_secret(session, name="weather", value="a-secret")
         attach_file(session, dataset.id, file.id)
     return {
         "attachmentId": an_attachment(context, account, conversation_id),
@@ -81,6 +99,7 @@ def some_knowledge(context: Context, account: uuid.UUID, conversation_id: uuid.U
         "recordId": str(record.id),
         "skillsetId": str(skillset.id),
         "abilityId": str(ability.id),
+        "secretId": str(secret.id),
     }
 
 

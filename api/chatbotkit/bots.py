@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
+from sqlalchemy.orm import Session
 
 from api.auth import Tenant
-from api.chatbotkit.answers import also_answers, answer, returns
+from api.chatbotkit.answers import also_answers, answer, replays, returns
 from api.chatbotkit.lists import ListPart, as_list, each, listed, pages
+from api.chatbotkit.memories import found_memories
 from api.chatbotkit.shapes import Identified
+from api.chatbotkit.shapes_memories import BotMemoryRequest, Memories
 from api.chatbotkit.shapes_objects import (
     BotAnswer,
     BotRequest,
-    Memories,
     UsedAnswer,
     VoteRequest,
 )
-from api.once import Route
+from api.once import Replay, Route
 from core import bots
 from core.documents_objects import bot_document
 from core.ratings import downvote_value, rate, upvote_value
@@ -107,8 +109,12 @@ def fetch_bot_usage(
     return answer(used_by_bot(session, bot.id, read_span(since, until)))
 
 
+def _found_again(session: Session, replay: Replay) -> dict[str, Any]:
+    return found_memories(session, str(replay.body["search"]), bot=replay.path["botId"])
+
+
 @router.post("/{botId}/memory/search", responses=returns(Memories))
-def search_bot_memory(session: Tenant, botId: str) -> JSONResponse:
-    """Finds nothing: bots keep no memory beside their conversations and datasets."""
-    bots.get_bot(session, botId)
-    return answer({"items": []})
+@replays(_found_again)
+def search_bot_memory(session: Tenant, botId: str, body: BotMemoryRequest) -> JSONResponse:
+    """The memories of the bot that have any of the words, best first, whomever they are about."""
+    return answer(found_memories(session, body.search, bot=botId))

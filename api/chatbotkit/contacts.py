@@ -11,11 +11,14 @@ from api.auth import Tenant
 from api.chatbotkit.answers import CSV, also_answers, answer, returns
 from api.chatbotkit.lists import ListPart, as_export, as_list, each, listed, pages, shown_to
 from api.chatbotkit.shapes import ConversationAnswer, Identified, Instance, TaskAnswer
+from api.chatbotkit.shapes_memories import MemoryAnswer
 from api.chatbotkit.shapes_objects import ContactAnswer, ContactRequest, RatingAnswer
 from api.chatbotkit.tasks import task_documents
 from api.once import Route
 from core import contacts
+from core.documents_memories import memory_document
 from core.documents_objects import contact_document, rating_document
+from core.memories import list_memories
 from core.ratings import list_ratings
 from core.tasks import list_tasks
 
@@ -76,7 +79,7 @@ def update_contact(session: Tenant, contactId: str, body: ContactRequest) -> JSO
 @router.post("/{contactId}/delete", responses=returns(Identified))
 @also_answers(409)
 def delete_contact(session: Tenant, contactId: str) -> JSONResponse:
-    """Deletes the contact; its conversations, tasks and ratings stay without the link."""
+    """Deletes the contact and its memories; its conversations, tasks and ratings stay without the link."""
     return answer({"id": str(contacts.delete_contact(session, contactId))})
 
 
@@ -116,8 +119,8 @@ def list_contact_secrets(contactId: str, part: ListPart) -> Response:
     return listed(part, partial(contacts.list_nothing_of, contact_id=contactId), each(dict))
 
 
-@router.get("/{contactId}/memory/list", responses=pages(Instance))
+@router.get("/{contactId}/memory/list", responses=pages(MemoryAnswer))
 @as_list
 def list_contact_memories(contactId: str, part: ListPart) -> Response:
-    """An empty list: there are no memories here."""
-    return listed(part, partial(contacts.list_nothing_of, contact_id=contactId), each(dict))
+    """What is remembered of the contact, newest first."""
+    return listed(part, partial(list_memories, contact_id=contactId), each(memory_document))

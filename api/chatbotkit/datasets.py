@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
-from api.auth import Tenant, context_of
-from api.chatbotkit.answers import CSV, answer, returns
+from api.auth import Tenant
+from api.chatbotkit.answers import CSV, also_answers, answer, returns
 from api.chatbotkit.files import show_files
 from api.chatbotkit.lists import ListPart, as_export, as_list, each, listed, pages
 from api.chatbotkit.shapes import Identified
@@ -23,12 +23,13 @@ from api.chatbotkit.shapes_knowledge import (
     RecordRequest,
     SearchAnswer,
     SearchRequest,
+    SyncAnswer,
 )
-from api.chatbotkit.uploads import Uploader
 from api.once import Route
 from core import dataset_files, datasets
 from core.documents_knowledge import dataset_document, match_document, record_document
 from core.searching import search_dataset
+from core.sync_jobs import create_sync_job
 
 router = APIRouter(prefix="/dataset", tags=["dataset"], route_class=Route)
 
@@ -143,8 +144,9 @@ def detach_file(
     return answer({"id": str(file.id)})
 
 
-@router.post("/{datasetId}/file/{fileId}/sync", responses=returns(Identified))
-def sync_dataset_file(request: Request, caller: Uploader, datasetId: str, fileId: str) -> JSONResponse:
-    """Makes the file's records anew."""
-    synced = dataset_files.sync_dataset_file(context_of(request), caller.account_id, datasetId, fileId)
-    return answer({"id": str(synced)})
+@router.post("/{datasetId}/file/{fileId}/sync", responses=returns(SyncAnswer))
+@also_answers(409)
+def sync_dataset_file(session: Tenant, datasetId: str, fileId: str) -> JSONResponse:
+    """Makes the file's records anew, by a job. 409 when a thousand are unfinished."""
+    job = create_sync_job(session, datasetId, fileId)
+    return answer({"id": str(job.file_id), "jobId": str(job.id)})

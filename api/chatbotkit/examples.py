@@ -38,6 +38,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "update_rule": {"deleteAfter": "2y"},
     "simulate_retention": {"what": "messages", "deleteAfter": "12w"},
     "place_hold": {"all": True, "reason": "A matter of 2026."},
+    "create_secret": {"name": "weather", "type": "bearer", "value": "sk-0123456789abcdef"},
+    "update_secret": {"type": "basic", "value": "ada:0123456789abcdef"},
     "create_subscription": {
         "kind": "webhook",
         "target": "https://hooks.example.com/crontalk",
@@ -64,6 +66,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "backstory": "Breakfast is served on the terrace.",
         "messages": [{"type": "user", "text": "Where is breakfast served?"}],
     },
+    "create_memory": {"text": "Prefers tea without milk.", "meta": {"source": "support"}},
+    "update_memory": {"text": "Prefers tea with milk by now."},
     "create_record": {"text": "Breakfast is served on the terrace.", "source": "handbook"},
     "upload_attachment": {"file": {"type": "text/plain", "size": 5, "name": "hello.txt"}},
     "upload_attachment_as_the_npm_sdk_does": {"file": {"type": "text/plain", "size": 5, "name": "hello.txt"}},

@@ -8,17 +8,19 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.orm import Session
 
-from api.auth import CallerPart, Tenant, context_of
-from api.chatbotkit.answers import answer, returns
+from api.auth import CallerPart, Tenant
+from api.chatbotkit.answers import also_answers, answer, returns
 from api.chatbotkit.lists import ListPart, as_list, listed, pages
 from api.chatbotkit.shapes import Identified
 from api.chatbotkit.shapes_files import FileAnswer, FileRequest, Link, Uploaded
+from api.chatbotkit.shapes_knowledge import SyncAnswer
 from api.chatbotkit.uploads import BODY, Uploader, take_in
 from api.links import link_to
 from api.once import Route
-from core import dataset_files, files
+from core import files
 from core.documents import Document
 from core.documents_files import file_document
+from core.sync_jobs import create_sync_jobs_of
 from models import File
 
 router = APIRouter(prefix="/file", tags=["file"], route_class=Route)
@@ -70,10 +72,14 @@ def download_file(request: Request, session: Tenant, caller: CallerPart, fileId:
     return answer({"url": link_to(request, "download", ticket)})
 
 
-@router.post("/{fileId}/sync", responses=returns(Identified))
-def sync_file(request: Request, caller: Uploader, fileId: str) -> JSONResponse:
-    """Makes the file's records anew, in every dataset it is attached to."""
-    return answer({"id": str(dataset_files.sync_file(context_of(request), caller.account_id, fileId))})
+@router.post("/{fileId}/sync", responses=returns(SyncAnswer))
+@also_answers(409)
+def sync_file(session: Tenant, fileId: str) -> JSONResponse:
+    """Makes the file's records anew, by a job, in every dataset it is attached to. 409 when a thousand are
+    unfinished.
+    """
+    file, job = create_sync_jobs_of(session, fileId)
+    return answer({"id": str(file.id), **({"jobId": str(job.id)} if job else {})})
 
 
 def show_files(session: Session, found: Sequence[File]) -> list[Document]:

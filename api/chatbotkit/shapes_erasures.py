@@ -12,7 +12,9 @@ from api.chatbotkit.shapes import Identified, Milliseconds
 class ErasureAnswer(Identified):
     """The receipt of a deletion."""
 
-    kind: Literal["message", "conversation", "contact", "task", "account", "messages", "conversations"]
+    kind: Literal[
+        "message", "conversation", "contact", "task", "memory", "account", "messages", "conversations"
+    ]
     targetId: str = Field(description="The id of what was deleted; of many at once, of this part of them.")
     jobId: str | None = Field(default=None, description="Of many at once: the deletion that removed them.")
     conversationId: str | None = Field(default=None, description="Of a message, where it stood.")

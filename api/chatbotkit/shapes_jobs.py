@@ -129,6 +129,9 @@ class JobAnswer(ImportProgress, Identified):
     botId: str | None = None
     conversationId: str | None = None
     ruleId: str | None = Field(default=None, description="The rule of retention that started it.")
+    datasetIds: list[str] | None = Field(
+        default=None, description="Of a synchronisation: where the records of its file, fileId, are made."
+    )
     what: Literal["messages", "conversations"] | None = Field(
         default=None, description="Of a deletion; as filter, rate and confirmation."
     )

@@ -28,7 +28,11 @@ class DatasetRequest(Request):
     mismatchInstruction: Text = None
     separators: Text = Field(
         default=None,
-        description=r"Where files are cut, by commas; `\n` and `\t` may be written. Blank lines.",
+        description=r"Where files are cut, by commas; `\n` and `\t` may be written. Unless told: plain text"
+        " at blank lines, CSV by row, JSON by item, all else by pages and headings.",
+    )
+    language: Text = Field(
+        default=None, description="Ours: what words are stemmed by, such as english (the default) or simple."
     )
     visibility: Text = Field(default=None, description=VISIBILITY)
     meta: Meta = None
@@ -46,6 +50,7 @@ class DatasetAnswer(Instance):
     matchInstruction: str | None = None
     mismatchInstruction: str | None = None
     separators: str | None = None
+    language: str | None = None
     visibility: Visible
 
 
@@ -79,6 +84,13 @@ class SearchAnswer(Identified):
     records: list[MatchAnswer]
 
 
+class SyncAnswer(Identified):
+    jobId: str | None = Field(
+        default=None,
+        description="Ours: /job/{jobId}/fetch tells how it goes; none where nothing is attached.",
+    )
+
+
 class AttachRequest(Request):
     type: Text = Field(default=None, description="source.")
 
@@ -107,7 +119,15 @@ class SkillsetAnswer(Instance):
 class AbilityRequest(Request):
     name: Text = None
     description: Text = None
-    instruction: Text = None
+    instruction: Text = Field(
+        default=None, description="What the model is given when it asks for an ability without an action."
+    )
+    parameters: dict[str, Any] | None = Field(
+        default=None, description="A JSON schema of the arguments; without one the action's own."
+    )
+    action: dict[str, Any] | None = Field(
+        default=None, description='How it is carried out: {"type": "request", …}; docs/skills.md.'
+    )
     secretId: Text = Field(default=None, validation_alias=AliasChoices("secretId", "linkedSecretId"))
     fileId: Text = Field(default=None, validation_alias=AliasChoices("fileId", "linkedFileId"))
     botId: Text = Field(default=None, validation_alias=AliasChoices("botId", "linkedBotId"))
@@ -121,6 +141,8 @@ class AbilityAnswer(Answer):
     name: str
     description: str
     instruction: str
+    parameters: dict[str, Any] | None = None
+    action: dict[str, Any] | None = None
     secretId: str | None = None
     fileId: str | None = None
     botId: str | None = None
@@ -133,3 +155,21 @@ class AbilityAnswer(Answer):
     meta: dict[str, Any] | None = None
     createdAt: int
     updatedAt: int
+
+
+class ExecuteRequest(Request):
+    input: Text = Field(
+        default=None, description="The arguments as a JSON object, or a text to make them of."
+    )
+    contactId: Text = Field(default=None, description="Whom it is done for.")
+
+
+class TokensSpent(Answer):
+    token: int
+
+
+class ExecutionAnswer(Answer):
+    usage: TokensSpent
+    error: str | None = None
+    result: Any = None
+    messages: list[dict[str, Any]]

@@ -8,7 +8,6 @@ from pydantic import Field, StrictBool, StrictStr
 
 from api.chatbotkit.shapes import (
     Answer,
-    Identified,
     Instance,
     Meta,
     Milliseconds,
@@ -86,12 +85,3 @@ class UsedAnswer(Answer):
     tokens: int
     conversations: int
     messages: int
-
-
-class MemoryAnswer(Identified):
-    text: str
-    meta: dict[str, Any] | None = None
-
-
-class Memories(Answer):
-    items: list[MemoryAnswer]

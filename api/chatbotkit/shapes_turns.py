@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StrictBool, StrictStr, field_validator
+from pydantic import AliasChoices, BeforeValidator, Field, StrictBool, StrictStr, field_validator
 
 from api.chatbotkit.shapes import Answer, Milliseconds, Request, Text, Whole
 from api.chatbotkit.shapes_conversations import ContactShape, EntityShape, MessageRequest
@@ -76,14 +76,34 @@ class FunctionRequest(Request):
         )
 
 
-class RecordRequest(Request):
-    text: StrictStr
+class InlineRecord(Request):
+    text: StrictStr = Field(max_length=262_144)
+    source: Text = None
+    meta: dict[str, Any] | None = None
 
 
 class DatasetExtension(Request):
     name: Text = None
     description: Text = None
-    records: list[RecordRequest] = Field(default_factory=list, max_length=1000)
+    records: list[InlineRecord] = Field(default_factory=list, max_length=1000)
+
+
+class InlineAbility(Request):
+    """An ability for this turn only; docs/skills.md."""
+
+    name: StrictStr = Field(min_length=1, max_length=1000)
+    description: StrictStr = Field(default="", max_length=10_000)
+    instruction: StrictStr = Field(default="", max_length=262_144)
+    secretId: Text = Field(default=None, validation_alias=AliasChoices("secretId", "linkedSecretId"))
+    parameters: dict[str, Any] | None = None
+    action: dict[str, Any] | None = None
+    meta: dict[str, Any] | None = None
+
+
+class SkillsetExtension(Request):
+    name: Text = None
+    description: Text = None
+    abilities: list[InlineAbility] = Field(default_factory=list, max_length=128)
 
 
 class Extensions(Request):
@@ -91,7 +111,7 @@ class Extensions(Request):
 
     backstory: Text = None
     datasets: list[DatasetExtension] | None = Field(default=None, max_length=100)
-    skillsets: list[dict[str, Any]] | None = None
+    skillsets: list[SkillsetExtension] | None = Field(default=None, max_length=100)
     features: list[dict[str, Any]] | None = None
 
 
@@ -130,16 +150,26 @@ class CompleteRequest(ReceiveRequest):
     messages: list[Any] | None = None
 
 
+class AttachmentRequest(Request):
+    url: StrictStr | None = Field(default=None, description="An https or a data address.")
+
+
 class StatelessRequest(ReceiveRequest):
     messages: list[MessageRequest] = Field(description="Oldest first.")
     botId: Text = None
     backstory: Text = None
+    datasetId: Text = None
+    skillsetId: Text = None
     model: StrictStr | dict[str, Any] | None = None
     contactId: StrictStr | ContactShape | None = None
     privacy: StrictBool | None = Field(
         default=None, description="The model sees tokens in place of personal data; its answer is restored."
     )
-    attachments: list[dict[str, Any]] | None = None
+    moderation: StrictBool | None = Field(
+        default=None,
+        description="What is said is looked at by the operator's endpoint before the model is asked.",
+    )
+    attachments: list[AttachmentRequest] | None = Field(default=None, max_length=20)
 
 
 class DispatchRequest(CompleteRequest):

@@ -1,21 +1,54 @@
-"""Skillsets and their abilities: contract section 6, as far as they are stored."""
+"""Skillsets and their abilities: contract section 6."""
 
 from __future__ import annotations
 
+import asyncio
+import uuid
 from functools import partial
 from typing import Any
 
-from fastapi import APIRouter
-from fastapi.responses import JSONResponse, Response
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.concurrency import run_in_threadpool
 
-from api.auth import Tenant
-from api.chatbotkit.answers import CSV, answer, returns
+from api.auth import CallerPart, Tenant, context_of
+from api.chatbotkit.answers import (
+    CSV,
+    EVENTS,
+    JSON,
+    JSONL,
+    also_answers,
+    answer,
+    answers_in,
+    event_line,
+    form_of,
+    returns,
+    server_event,
+)
 from api.chatbotkit.lists import ListPart, as_export, as_list, each, listed, pages
 from api.chatbotkit.shapes import Identified
-from api.chatbotkit.shapes_knowledge import AbilityAnswer, AbilityRequest, SkillsetAnswer, SkillsetRequest
+from api.chatbotkit.shapes_knowledge import (
+    AbilityAnswer,
+    AbilityRequest,
+    ExecuteRequest,
+    ExecutionAnswer,
+    SkillsetAnswer,
+    SkillsetRequest,
+)
+from api.chatbotkit.stateless import Asked, Ends, carry_through, events_of, waited
 from api.once import Route
 from core import skillsets
+from core.accounts import Caller
+from core.chat.provider import Deadline
+from core.context import Context
 from core.documents_knowledge import ability_document, skillset_document
+from core.executing import Execution, execute
+from core.notes import MemoryNotes
+from core.outcomes import Answer
+from core.rows import own
+from core.skills.abilities import skill_of
+from core.skills.skill import Acting
+from models import Contact, new_id
 
 router = APIRouter(prefix="/skillset", tags=["skillset"], route_class=Route)
 
@@ -95,3 +128,39 @@ def update_ability(session: Tenant, skillsetId: str, abilityId: str, body: Abili
 def delete_ability(session: Tenant, skillsetId: str, abilityId: str) -> JSONResponse:
     """Removes the ability for good."""
     return answer({"id": str(skillsets.delete_ability(session, skillsetId, abilityId))})
+
+
+@router.post("/{skillsetId}/ability/{abilityId}/execute", responses=returns(ExecutionAnswer, JSONL))
+@also_answers(408)
+@answers_in(JSONL, EVENTS)
+async def execute_ability(
+    request: Request, caller: CallerPart, skillsetId: str, abilityId: str, body: ExecuteRequest
+) -> Response:
+    """Tries the ability: `input` is its arguments as JSON, or a text to make them of. Nothing is stored but
+    what it does.
+    """
+    context, form = context_of(request), form_of(request)
+    execution = await run_in_threadpool(_execution, context, caller, skillsetId, abilityId, body)
+    asked = Asked(asyncio.get_running_loop())
+    notes = MemoryNotes(context, caller.account_id, execution.id, asked.wanted)
+
+    def turn() -> tuple[Answer | None, Ends]:
+        return None, [("result", execute(context, execution, notes, asked))]
+
+    request.app.state.stateless.run(lambda: carry_through(notes, asked, turn))
+    if form == JSON:
+        return await waited(request, asked)
+    write = event_line if form == JSONL else server_event
+    return StreamingResponse(events_of(asked, write), media_type=form)
+
+
+def _execution(
+    context: Context, caller: Caller, skillset: str, ability: str, body: ExecuteRequest
+) -> Execution:
+    with context.transaction(caller.account_id) as session:
+        found = skillsets.get_ability(session, skillset, ability)
+        contact = own(session, Contact, body.contactId).id if body.contactId else None
+    bot = uuid.UUID(found.links["botId"]) if "botId" in found.links else None
+    acting = Acting(caller.account_id, bot_id=bot, contact_id=contact)
+    deadline = Deadline.after(context.settings.turn_time)
+    return Execution(new_id(), skill_of(found), body.input or "", acting, deadline)

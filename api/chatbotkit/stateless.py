@@ -43,6 +43,7 @@ from core.chat.provider import Deadline
 from core.context import Context
 from core.conversations import MOST_AT_CREATION
 from core.drafts import draft_document, drafts_of
+from core.equipping import equipped_stateless
 from core.errors import CrontalkError, LimitReached
 from core.keys import KeyUnusable
 from core.notes import MemoryNotes
@@ -50,12 +51,13 @@ from core.outcomes import Answer, Failure, Postponed
 from core.privacy.restoring import Restorer
 from core.rows import own
 from core.shields import stateless_shield
+from core.showing import brought, shown
 from core.sight import Sight
 from core.talk import stateless_talk
 from core.telling import SPEAKING
 from core.turn_requests import TurnRequest
 from core.turn_results import cut, failed, stateless_events
-from models import Contact, ErrorClass, new_id
+from models import Contact, Dataset, ErrorClass, Skillset, new_id
 
 log = structlog.get_logger()
 
@@ -64,6 +66,8 @@ router = APIRouter(prefix="/conversation", tags=["conversation"], route_class=Ro
 SLOTS = 32  # stateless turns at once in a process; the next is told to come back
 LOOK = 1.0  # seconds between two looks whether the caller is still there
 ENDS = frozenset({"result", "error"})
+
+Ends = list[tuple[str, dict[str, Any]]]
 
 
 class Gone(CrontalkError):
@@ -143,9 +147,9 @@ async def complete_stateless(request: Request, caller: CallerPart, body: Statele
     asked = Asked(asyncio.get_running_loop())
     request.app.state.stateless.run(lambda: _carry_out(context, caller, wanted, asked))
     if form == JSON:
-        return await _waited(request, asked)
+        return await waited(request, asked)
     write = event_line if form == JSONL else server_event
-    return StreamingResponse(_streamed(asked, write), media_type=form)
+    return StreamingResponse(events_of(asked, write), media_type=form)
 
 
 def stateless_request(request: Request, caller: Caller, body: StatelessRequest) -> TurnRequest:
@@ -161,6 +165,8 @@ def stateless_request(request: Request, caller: Caller, body: StatelessRequest) 
         bot = find_bot(session, body.botId) if body.botId or not _configured(body) else None
         contact = str(own(session, Contact, body.contactId).id) if isinstance(body.contactId, str) else None
         backstory, model = (bot.backstory, bot.model) if bot else (None, None)
+        dataset = own(session, Dataset, body.datasetId).id if body.datasetId else bot and bot.dataset_id
+        skillset = own(session, Skillset, body.skillsetId).id if body.skillsetId else bot and bot.skillset_id
     model = model_string(body.model) or model
     return turn_request(
         request,
@@ -169,31 +175,45 @@ def stateless_request(request: Request, caller: Caller, body: StatelessRequest) 
         messages=tuple(draft_document(draft) for draft in drafts),
         backstory=backstory if body.backstory is None else body.backstory,
         model=model,
+        attachments=tuple(one.url for one in body.attachments or () if one.url),
         privacy=bool(body.privacy),
+        moderation=bool(body.moderation if body.moderation is not None else bot and bot.moderation),
         bot_id=str(bot.id) if bot else None,
         contact_id=contact,
+        dataset_id=str(dataset) if dataset else None,
+        skillset_id=str(skillset) if skillset else None,
     )
 
 
 def _configured(body: StatelessRequest) -> bool:
-    return body.backstory is not None or body.model is not None
+    return any(value is not None for value in (body.backstory, body.model, body.datasetId, body.skillsetId))
 
 
 def _carry_out(context: Context, caller: Caller, wanted: TurnRequest, asked: Asked) -> None:
-    """The turn, in its thread: every end of it is an event."""
+    """The turn, in its thread."""
     deadline = Deadline.after(context.settings.turn_time)
-    notes = MemoryNotes(context, caller.account_id, asked.wanted)
-    answer: Answer | None = None
-    ends: list[tuple[str, dict[str, Any]]]
-    try:
-        turn_id = new_id()
+    turn_id = new_id()
+    notes = MemoryNotes(context, caller.account_id, turn_id, asked.wanted)
+
+    def turn() -> tuple[Answer | None, Ends]:
         with context.transaction(caller.account_id) as session:
             notes.shield = stateless_shield(session, caller.account_id, turn_id, wanted)
-        talk = stateless_talk(turn_id, caller.account_id, wanted, deadline, notes.shield)
+            talk = stateless_talk(turn_id, caller.account_id, wanted, deadline, notes.shield)
+            talk = equipped_stateless(session, talk, notes.shield)
         if notes.shield is not None:
             asked.sight = Sight(notes.shield.vault.key(), notes.shield.vault.minted)
+        talk = shown(context, talk, brought(wanted.attachments), notes.shield)
         answer = converse(context, talk, notes, asked)
-        ends = list(stateless_events(answer, notes.tokens(answer)))
+        return answer, list(stateless_events(answer, notes.tokens(answer)))
+
+    carry_through(notes, asked, turn)
+
+
+def carry_through(notes: MemoryNotes, asked: Asked, turn: Callable[[], tuple[Answer | None, Ends]]) -> None:
+    """A turn that is stored nowhere, in its thread: every end is an event, and what it used is counted."""
+    answer: Answer | None = None
+    try:
+        answer, ends = turn()
     except Failure as failure:
         answer, short = failure.answer, cut(failure)
         ends = [("error", failed(failure.error_class))]
@@ -216,7 +236,8 @@ def _carry_out(context: Context, caller: Caller, wanted: TurnRequest, asked: Ask
         asked.tell(kind, data)
 
 
-async def _waited(request: Request, asked: Asked) -> Response:
+async def waited(request: Request, asked: Asked) -> Response:
+    """The result, or the error it ended with; who leaves ends it."""
     while True:
         try:
             kind, data = await asyncio.wait_for(asked.events.get(), LOOK)
@@ -230,7 +251,8 @@ async def _waited(request: Request, asked: Asked) -> Response:
             return error_answer(STATUS[data["code"]], data["message"], data["code"])
 
 
-async def _streamed(asked: Asked, write: Callable[[str, Any], bytes]) -> AsyncIterator[bytes]:
+async def events_of(asked: Asked, write: Callable[[str, Any], bytes]) -> AsyncIterator[bytes]:
+    """The events as they come; who leaves ends it."""
     try:
         kind = ""
         while kind not in ENDS:

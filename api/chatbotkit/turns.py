@@ -36,6 +36,7 @@ from api.chatbotkit.answers import (
 from api.chatbotkit.shapes_conversations import StoredMessage
 from api.chatbotkit.shapes_turns import (
     CompleteRequest,
+    Extensions,
     ReceiveRequest,
     SendRequest,
     TurnAnswer,
@@ -53,12 +54,14 @@ from core.idempotency import WriteKey, begin, finish
 from core.live import BEGIN
 from core.messages import looked_at
 from core.privacy.restoring import Restorer
+from core.rows import own
 from core.schedule.zones import find_zone
 from core.sight import Sight, sight_of
+from core.skills.abilities import checked_action
 from core.telling import PIECES, VAULT
 from core.turn_requests import ALL, END, TurnRequest
 from core.turn_results import TurnResult, result_of
-from models import Run
+from models import Run, Secret
 
 router = APIRouter(prefix="/conversation", tags=["conversation"], route_class=Route)
 
@@ -209,16 +212,34 @@ def turn_request(request: Request, caller: Caller, body: TurnShape, **more: Any)
     return TurnRequest(
         functions=functions,
         extra_backstory=(extensions.backstory if extensions else None) or "",
-        records=tuple(
-            record.text
+        datasets=tuple(
+            dataset.model_dump(exclude_none=True)
             for dataset in (extensions.datasets if extensions else None) or ()
-            for record in dataset.records
         ),
+        abilities=_abilities(request, caller, extensions),
         iterations=limits.iterations if limits else None,
         calls=limits.calls if limits else None,
         timezone=find_zone(zone).key if zone else None,
         **more,
     )
+
+
+def _abilities(request: Request, caller: Caller, extensions: Extensions | None) -> tuple[dict[str, Any], ...]:
+    """What comes along to be done, looked at as if it were stored.
+
+    Raises:
+        InvalidInput. NotFound, NotAuthorized: what it uses.
+
+    """
+    skillsets = (extensions.skillsets if extensions else None) or ()
+    found = tuple(one.model_dump(exclude_none=True) for part in skillsets for one in part.abilities)
+    if found:
+        with context_of(request).transaction(caller.account_id) as session:
+            for one in found:
+                checked_action(session, one.get("action"), one.get("parameters"))
+                if one.get("secretId"):
+                    own(session, Secret, one["secretId"])
+    return found
 
 
 async def _turn(request: Request, caller: Caller, key: WriteKey | None, ask: Ask) -> Response:

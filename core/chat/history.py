@@ -29,12 +29,15 @@ _ROLES: Mapping[str, tuple[Role, str]] = {
 
 @dataclass(frozen=True)
 class StoredMessage:
-    """What decides how the model sees a message; `place` is its own within the conversation."""
+    """What decides how the model sees a message; `place` is its own within the conversation, `key` the run
+    and the step that wrote it.
+    """
 
     type: str
     text: str
     meta: Mapping[str, Any]
     place: int = 0
+    key: str = ""
     images: tuple[Image, ...] = ()
 
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 import contextlib
 import re
 import ssl
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
-from typing import Any
 
 import httpcore2
 
@@ -27,15 +25,17 @@ from core.outbound.errors import (
     OutboundTimeout,
     OutboundUnreachable,
 )
-from core.outbound.places import Place, parse_place, permitted
+from core.outbound.places import LONGEST, Place, parse_place, permitted
+from core.outbound.wire import Backend, Limit, Wanted, always
 
-IDLE = timedelta(seconds=10)
 MOST_SENT = 2 * 1024 * 1024
-SLICE = 16 * 1024
+HEADERS = 1024 * 1024  # what may come around a body
 AGENT = "Crontalk"
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding", "te"})
+# Of an answer's headers these are kept, up to so many characters: one too many for a URL is no URL.
+_KEPT = {b"content-type": 200, b"retry-after": 200, b"location": LONGEST + 1}
 
 
 @dataclass(frozen=True)
@@ -63,25 +63,28 @@ def request(
     within: timedelta,
     allowance: Allowance,
     body_limit: int = 0,
+    wanted: Wanted = always,
 ) -> Answer:
     """Sends one request and answers with what came back, up to `body_limit` bytes of its body.
 
     With a limit of 0 the answer's body is not read at all: its status says everything, and however long it
-    is, it costs nothing. Everything from the name's resolution on happens `within` the time.
+    is, it costs nothing. Everything from the name's resolution on happens `within` the time. `wanted` is
+    asked at least twice a second; what it raises ends the request and closes its connection.
 
     Raises:
-        OutboundError: there is no answer; see its tree.
+        OutboundError: there is no answer; see its tree. Whatever `wanted` raises.
 
     """
-    limit = _Limit(time.monotonic() + within.total_seconds())
+    limit = Limit.after(within, wanted)
     place = parse_place(url)
     outgoing = _checked(headers, body)
     addresses = permitted(place, _resolve(place, limit), allowance)
     context = _tls() if place.scheme == "https" else None
+    backend = Backend(addresses, limit, HEADERS + 2 * body_limit)
     with (
         _translated(limit),
         httpcore2.ConnectionPool(
-            ssl_context=context, max_connections=1, http2=False, network_backend=_Backend(addresses, limit)
+            ssl_context=context, max_connections=1, http2=False, network_backend=backend
         ) as pool,
     ):
         answer = pool.handle_request(
@@ -98,79 +101,7 @@ def request(
             )
         )
         with contextlib.closing(answer):
-            return Answer(answer.status, _kept(answer), _read(answer, body_limit))
-
-
-@dataclass(frozen=True)
-class _Limit:
-    """The end of one request on the monotonic clock."""
-
-    end: float
-
-    def wait(self, timeout: float | None = None) -> float:
-        """Seconds a socket may wait for its next byte."""
-        left = self.end - time.monotonic()
-        if left <= 0:
-            raise OutboundTimeout("deadline")
-        idle = IDLE.total_seconds() if timeout is None else timeout
-        return max(0.001, min(left, idle))
-
-
-class _Stream(httpcore2.NetworkStream):
-    """A connection whose every wait is bounded by its request."""
-
-    def __init__(self, inner: httpcore2.NetworkStream, limit: _Limit) -> None:
-        self._inner = inner
-        self._limit = limit
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, self._limit.wait(timeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        # In slices, because the time-out counts anew for each one the peer accepts.
-        for start in range(0, len(buffer), SLICE):
-            self._inner.write(buffer[start : start + SLICE], self._limit.wait(timeout))
-
-    def close(self) -> None:
-        self._inner.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore2.NetworkStream:
-        wait = self._limit.wait(timeout)
-        try:
-            return _Stream(self._inner.start_tls(ssl_context, server_hostname, wait), self._limit)
-        except (httpcore2.ConnectError, ssl.SSLError):
-            raise OutboundUnreachable("tls") from None
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._inner.get_extra_info(info)
-
-
-class _Backend(httpcore2.NetworkBackend):
-    """Connects to the addresses that were judged, one after the other, whatever name it is told."""
-
-    def __init__(self, addresses: list[str], limit: _Limit) -> None:
-        self._addresses = addresses
-        self._limit = limit
-        self._plain = httpcore2.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore2.NetworkStream:
-        del host
-        for tried, address in enumerate(self._addresses):
-            share = self._limit.wait(timeout) / (len(self._addresses) - tried)
-            with contextlib.suppress(httpcore2.ConnectError, httpcore2.ConnectTimeout):
-                connected = self._plain.connect_tcp(address, port, share, local_address, socket_options)
-                return _Stream(connected, self._limit)
-        self._limit.wait()
-        raise OutboundUnreachable("connect")
+            return Answer(answer.status, _kept(answer), _read(answer, 0 if method == "HEAD" else body_limit))
 
 
 @cache
@@ -179,11 +110,12 @@ def _tls() -> ssl.SSLContext:
     return httpcore2.default_ssl_context()
 
 
-def _resolve(place: Place, limit: _Limit) -> list[str]:
+def _resolve(place: Place, limit: Limit) -> list[str]:
     if parse_address(place.host) is not None:
         return [place.host]
+    asking = {} if limit.wanted is always else {"wanted": limit.wanted}
     try:
-        addresses = resolver.addresses_of(place.host, place.port, limit.wait(limit.end))
+        addresses = resolver.addresses_of(place.host, place.port, limit.left(), **asking)
     except TimeoutError:
         raise OutboundTimeout("deadline") from None
     if not addresses:
@@ -204,11 +136,10 @@ def _checked(headers: Mapping[str, str], body: bytes) -> list[tuple[bytes, bytes
 
 
 def _kept(answer: httpcore2.Response) -> dict[str, str]:
-    kept = (b"content-type", b"retry-after")
     return {
-        name.decode("ascii").lower(): value.decode("latin-1")[:200]
+        name.decode("ascii").lower(): value.decode("latin-1")[: _KEPT[name.lower()]]
         for name, value in answer.headers
-        if name.lower() in kept
+        if name.lower() in _KEPT
     }
 
 
@@ -220,6 +151,8 @@ def _read(answer: httpcore2.Response, body_limit: int) -> bytes:
     }
     if encodings - {b"", b"identity"}:
         raise OutboundBroken("encoded")
+    if any(name.lower() == b"content-length" and int(value) > body_limit for name, value in answer.headers):
+        raise OutboundBroken("answer_too_large")  # which spares reading it
     read = bytearray()
     for piece in answer.iter_stream():
         read += piece
@@ -229,12 +162,12 @@ def _read(answer: httpcore2.Response, body_limit: int) -> bytes:
 
 
 @contextlib.contextmanager
-def _translated(limit: _Limit) -> Iterator[None]:
+def _translated(limit: Limit) -> Iterator[None]:
     """Foreign exceptions become ours; their words, which may quote a header or an address, are dropped."""
     try:
         yield
     except httpcore2.TimeoutException:
-        limit.wait()
+        limit.left()
         raise OutboundTimeout("idle") from None
     except (httpcore2.LocalProtocolError, httpcore2.UnsupportedProtocol):
         raise OutboundRefused("header") from None

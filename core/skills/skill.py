@@ -10,7 +10,9 @@ from core.errors import CrontalkError
 
 @dataclass(frozen=True)
 class Acting:
-    """Who acts: a turn of a conversation, with the bot that speaks, the contact it speaks with, its task."""
+    """Who acts: a turn of a conversation, with the bot that speaks, the contact it speaks with, its task, and
+    the dataset it knows.
+    """
 
     account_id: uuid.UUID
     conversation_id: uuid.UUID | None = None
@@ -18,6 +20,7 @@ class Acting:
     bot_id: uuid.UUID | None = None
     contact_id: uuid.UUID | None = None
     task_id: uuid.UUID | None = None
+    dataset_id: uuid.UUID | None = None
 
 
 class SkillFailed(CrontalkError):

@@ -50,6 +50,22 @@ async def test_bots(kit, service):
 
 
 @driven
+async def test_memories(kit, service):
+    bot, contact = (await kit.bot.create({"name": "B"})).id, (await kit.contact.create({"name": "C"})).id
+    memory = (await kit.memory.create({"text": "Prefers tea.", "botId": bot, "contactId": contact})).id
+    found = await kit.memory.fetch(memory)
+    assert (found.text, found.bot_id, found.contact_id) == ("Prefers tea.", bot, contact)
+    assert (await kit.memory.update(memory, {"text": "Prefers green tea.", "name": "Tea"})).id == memory
+    asked = {"search": "What tea?", "botId": bot, "contactId": contact}
+    assert [(item.id, item.text) for item in (await kit.memory.search(asked)).items] == [
+        (memory, "Prefers green tea.")
+    ]
+    for pages in (kit.memory.list, kit.memory.export):
+        assert memory in [item.id for item in (await pages()).items]
+        assert memory in [item.data.id for item in await streamed(pages())]
+    assert (await kit.memory.delete(memory)).id == memory
+
+
 async def test_contacts_and_what_belongs_to_them(kit, service):
     contact = await kit.contact.create(
         {"name": "Grace", "email": "grace@example.com", "phone": "(415) 555-2671", "meta": {"a": 1}}

@@ -14,6 +14,7 @@ from core.work import Leases
 from tests.api import a_client, a_secret, a_world
 from tests.factories import A_KEY, an_account
 from tests.hands import hands
+from tests.scripted import InTurns
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +73,20 @@ def nobody(context: Context):
 @pytest.fixture
 def world(context: Context, account, leases: Leases):
     return a_world(context, account, leases)
+
+
+@pytest.fixture
+def speak(context: Context, monkeypatch):
+    """Has the model say these answers, one for each call; answers the model."""
+
+    def use(*answers):
+        provider = InTurns(*answers)
+        monkeypatch.setattr(
+            type(context.providers), "provider_for", lambda _self, _model: (provider, "scripted", {})
+        )
+        return provider
+
+    return use
 
 
 @pytest.fixture

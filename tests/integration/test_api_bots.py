@@ -264,9 +264,13 @@ def test_a_span_that_is_none_is_refused(client, world, bound):
         assert answer.status_code == 200
 
 
-def test_a_bot_remembers_nothing(client, world):
-    answer = client.post(f"{API}/bot/{world.botId}/memory/search", json={"search": "x"})
-    assert answer.json() == {"items": []}
+def test_a_bots_memories_are_searched(client, world):
+    def found(words):
+        answer = client.post(f"{API}/bot/{world.botId}/memory/search", json={"search": words})
+        return answer.json()["items"]
+
+    assert found("Tea, or what?") == [{"id": world.memoryId, "text": "Likes tea without milk."}]
+    assert found("x") == []
 
 
 def test_bots_are_streamed_and_filtered_by_meta(client):

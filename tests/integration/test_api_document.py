@@ -93,7 +93,7 @@ def test_conflicts_stand_only_where_they_can_be(document):
         path for path, methods in paths.items() for each in methods.values() if "409" in each["responses"]
     }
     assert "/api/v1/task/{taskId}/trigger" in conflicts
-    held = ("bot", "contact", "conversation", "task")  # and all below a conversation
+    held = ("bot", "contact", "conversation", "task", "memory")  # and all below a conversation
     assert {path for path in conflicts if path.endswith(("/fetch", "/list", "/delete"))} == {
         *(f"/api/v1/{noun}/{{{noun}Id}}/delete" for noun in held),
         "/api/v1/conversation/{conversationId}/message/{messageId}/delete",

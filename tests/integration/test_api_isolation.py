@@ -134,6 +134,13 @@ BODIES = {
     ("get", "/api/v1/contact/{contactId}/space/list"): {},
     ("get", "/api/v1/contact/{contactId}/secret/list"): {},
     ("get", "/api/v1/contact/{contactId}/memory/list"): {},
+    ("post", "/api/v1/memory/create"): {"text": "x"},
+    ("get", "/api/v1/memory/list"): {},
+    ("get", "/api/v1/memory/export"): {},
+    ("post", "/api/v1/memory/search"): {"search": "x"},
+    ("get", "/api/v1/memory/{memoryId}/fetch"): {},
+    ("post", "/api/v1/memory/{memoryId}/update"): {"text": "y"},
+    ("post", "/api/v1/memory/{memoryId}/delete"): {},
     ("get", "/api/v1/usage/fetch"): {},
     ("get", "/api/v1/usage/series/fetch"): {},
     ("get", "/api/v1/usage/list"): {},
@@ -194,6 +201,11 @@ BODIES = {
     ("get", "/api/v1/skillset/{skillsetId}/ability/{abilityId}/fetch"): {},
     ("post", "/api/v1/skillset/{skillsetId}/ability/{abilityId}/update"): {"name": "x"},
     ("post", "/api/v1/skillset/{skillsetId}/ability/{abilityId}/delete"): {},
+    ("post", "/api/v1/secret/create"): {"name": "x", "value": "a-secret"},
+    ("get", "/api/v1/secret/list"): {},
+    ("get", "/api/v1/secret/{secretId}/fetch"): {},
+    ("post", "/api/v1/secret/{secretId}/update"): {"value": "another"},
+    ("post", "/api/v1/secret/{secretId}/delete"): {},
 }
 # What a route needs beside `read` or `write`.
 ALSO_NEEDS = {("post", "/api/v1/conversation/{conversationId}/message/{messageId}/reveal"): ("pii:read",)}
@@ -260,10 +272,12 @@ def everything_of(context, account):
         "records",
         "skillsets",
         "abilities",
+        "secrets",
         "erasures",
         "audit_events",
         "retention_rules",
         "legal_holds",
+        "memories",
         "pii_tokens",
     )
     return {

@@ -143,6 +143,13 @@ BROKEN = {
         "UPDATE runs SET finished_at = now() - interval '2 minutes' WHERE finished_at IS NOT NULL",
         WAITING.format(count=1),
     ],
+    "turns_ask_on_three_times": ["UPDATE runs SET params = '{\"hops\": 4}'"],
+    "memories_are_of_what_was_said": [
+        (
+            "INSERT INTO memories (id, account_id, conversation_id, seq, text)"
+            " SELECT gen_random_uuid(), account_id, id, next_seq, 'm' FROM conversations"
+        )
+    ],
     "told_once": [
         "ALTER TABLE deliveries DROP CONSTRAINT uq_deliveries_subscription_id_event_occasion",
         (

@@ -10,7 +10,7 @@ from core.annotating import annotate
 from core.annotation_jobs import create_annotation_job
 from core.blobs import read_stored
 from core.conversations import update_conversation
-from core.dataset_files import attach_file, sync_dataset_file
+from core.dataset_files import attach_file
 from core.drafts import Draft
 from core.errors import NotAuthorized
 from core.exporters import FORMATS
@@ -21,6 +21,7 @@ from core.import_jobs import create_import_job
 from core.jobs import cancel_job, get_job
 from core.messages import create_messages
 from core.privacy_policies import owner_of, set_policy
+from core.sync_jobs import create_sync_job
 from models import MessageType
 from tests.deletions import some_talks, the_job
 from tests.exports import PII, an_export, exported, finish, read_back
@@ -119,8 +120,8 @@ def test_originals_get_out_by_no_other_door(context, account, private):
     dataset = a_dataset(context, account)
     with context.transaction(account) as session:
         attach_file(session, dataset.id, job.file_id)
-    with pytest.raises(NotAuthorized):
-        sync_dataset_file(context, account, dataset.id, job.file_id)
+    with context.transaction(account) as session, pytest.raises(NotAuthorized):
+        create_sync_job(session, dataset.id, job.file_id)
     with context.transaction(account) as session, pytest.raises(NotAuthorized):
         create_import_job(session, job.file_id)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from core.chat.provider import Finished, FinishReason, TextDelta, ToolCall
 from core.errors import RunFailed
 from core.messages import append, delete_message
 from core.talking import complete, receive
@@ -13,42 +12,9 @@ from core.turns import carry_out
 from core.work import LeaseLost, reap
 from models import MessageType
 from tests.factories import a_bot, a_conversation, execute, one, rows, the_run
+from tests.scripted import calls, says
 
 SCHEMA = {"type": "object", "properties": {"place": {"type": "string"}}}
-
-
-class InTurns:
-    """A provider that says one list of events for each call."""
-
-    def __init__(self, *answers):
-        self.answers, self.requests = list(answers), []
-
-    def stream(self, request, deadline):
-        self.requests.append(request)
-        yield from self.answers.pop(0)
-
-
-@pytest.fixture
-def speak(context, monkeypatch):
-    def use(*answers):
-        provider = InTurns(*answers)
-        monkeypatch.setattr(
-            type(context.providers), "provider_for", lambda _self, _model: (provider, "scripted", {})
-        )
-        return provider
-
-    return use
-
-
-def calls(*names):
-    return [*(ToolCall(f"c{n}", name, {"place": name}) for n, name in enumerate(names)), USED]
-
-
-def says(words):
-    return [TextDelta(words), Finished(FinishReason.stop, 5, 2)]
-
-
-USED = Finished(FinishReason.tool, 10, 4)
 
 
 @pytest.fixture
@@ -80,8 +46,8 @@ def test_calls_and_answers_are_written_down_in_order_and_counted(context, leases
         ("user", "prompt"),
         ("activity", "note.1"),
         ("activity", "note.2"),
-        ("activity", "note.3"),
-        ("activity", "note.4"),
+        ("activity", "answer.1"),
+        ("activity", "answer.2"),
         ("bot", "reply"),
     ]
     shown = [(m.role, bool(m.calls)) for m in provider.requests[1].messages]
@@ -100,6 +66,13 @@ def test_calls_and_answers_are_written_down_in_order_and_counted(context, leases
     assert steps == [
         {"step": "model.1", "outcome": "succeeded"},
         {"step": "model.2", "outcome": "succeeded"},
+    ]
+    steps = rows(
+        context, "SELECT step, outcome, error_code FROM run_steps WHERE step LIKE 'call%' ORDER BY 1"
+    )
+    assert steps == [
+        {"step": "call.1", "outcome": "succeeded", "error_code": None},
+        {"step": "call.2", "outcome": "succeeded", "error_code": None},
     ]
 
 
@@ -122,7 +95,7 @@ def test_an_attempt_after_a_crash_goes_on_after_the_last_call_written_down(
     assert stored(context) == [
         ("user", "prompt"),
         ("activity", "note.1"),
-        ("activity", "note.2"),
+        ("activity", "answer.1"),
         ("bot", "reply"),
     ]
     assert len(provider.requests) == 2
@@ -161,7 +134,7 @@ def test_more_calls_than_allowed_fail_the_run_and_keep_what_was_done(context, le
     run = asked(function("one", {"data": 1}), calls=1)
     with pytest.raises(RunFailed, match="limit"):
         carry_out(context, leases, run.id, worker="here")
-    assert stored(context)[:3] == [("user", "prompt"), ("activity", "note.1"), ("activity", "note.2")]
+    assert stored(context)[:3] == [("user", "prompt"), ("activity", "note.1"), ("activity", "answer.1")]
     assert the_run(context, run.id)["request"] is None
 
 
@@ -182,6 +155,23 @@ def test_a_model_that_calls_and_calls_is_stopped(context, leases, speak, asked, 
     assert carry_out(context, leases, run.id, worker="here") == "succeeded"
     assert len(provider.requests) == 3
     assert the_run(context, run.id)["end_reason"] == "iteration"
+
+
+def test_the_model_is_told_of_a_function_nobody_declared_and_goes_on(context, leases, speak, asked):
+    provider = speak(calls("other"), says("I cannot."))
+    run = asked(function("one", {"data": 1}))
+    assert carry_out(context, leases, run.id, worker="here") == "succeeded"
+    assert "unknown_function" in provider.requests[1].messages[-1].text
+    steps = rows(context, "SELECT outcome, error_code FROM run_steps WHERE step = 'call.1'")
+    assert steps == [{"outcome": "failed", "error_code": "unknown_function"}]
+
+
+def test_a_model_that_asks_for_the_very_same_without_end_is_stopped(context, leases, speak, asked):
+    provider = speak(*[calls("one")] * 20)
+    run = asked(function("one", {"data": 1}))
+    with pytest.raises(RunFailed, match="tool_loop"):
+        carry_out(context, leases, run.id, worker="here")
+    assert len(provider.requests) == 11
 
 
 def test_a_call_that_was_left_behind_is_no_reason_not_to_answer(context, account, leases, speak):

@@ -8,7 +8,7 @@ import pytest
 
 from core.blobs import sweep_blobs
 from tests.factories import a_bot, a_conversation, execute, one, rows
-from tests.knowledge import a_dataset, a_file, fill
+from tests.knowledge import a_dataset, a_file, fill, finish
 
 API = "/api/v1"
 MARKER = "geheim4711"
@@ -26,6 +26,7 @@ DATASET = {
     "matchInstruction": "Use it.",
     "mismatchInstruction": "Say so.",
     "separators": "\\n,---",
+    "language": "german",
     "visibility": "protected",
     "meta": {"app": "x"},
 }
@@ -294,8 +295,12 @@ def test_a_filter_that_is_none_is_refused(client, context, account, filter_):
 def test_abilities_are_stored_with_their_links_under_both_names(client, context, account, world):
     place = f"{API}/skillset/{world.skillsetId}/ability"
     body = {"name": "mail", "description": "Sends.", "instruction": "Do it.", "meta": {"a": 1}}
+    first, second = (
+        done(client.post(f"{API}/secret/create", json={"name": name, "type": "plain", "value": "v"}))["id"]
+        for name in ("one", "two")
+    )
     links = {
-        "secretId": "s1",
+        "secretId": first,
         "fileId": world.fileId,
         "botId": world.botId,
         "spaceId": "p1",
@@ -304,17 +309,18 @@ def test_abilities_are_stored_with_their_links_under_both_names(client, context,
     row = done(client.post(f"{place}/create", json={**body, **links}))["id"]
     ability = done(client.get(f"{place}/{row}/fetch"))
     assert {name: ability[name] for name in (*body, *links)} == {**body, **links}
-    assert (ability["linkedSecretId"], ability["linkedBotId"]) == ("s1", world.botId)
-    done(client.post(f"{place}/{row}/update", json={"linkedSecretId": "s2", "botId": None, "name": "post"}))
+    assert (ability["linkedSecretId"], ability["linkedBotId"]) == (first, world.botId)
+    done(client.post(f"{place}/{row}/update", json={"linkedSecretId": second, "botId": None, "name": "post"}))
     changed = done(client.get(f"{place}/{row}/fetch"))
-    assert (changed["secretId"], changed["name"], "botId" in changed) == ("s2", "post", False)
+    assert (changed["secretId"], changed["name"], "botId" in changed) == (second, "post", False)
     for every in ("list", "export"):
         assert row in {item["id"] for item in done(client.get(f"{place}/{every}"))["items"]}
     empty = done(client.get(f"{place}/{done(client.post(f'{place}/create', json={}))['id']}/fetch"))
     assert (empty["name"], empty["description"], empty["instruction"]) == ("", "", "")
-    for wrong in ({"name": 5}, {"instruction": "x" * 262_145}, {"secretId": "x" * 1001}, {"meta": {"_x": 1}}):
+    for wrong in ({"name": 5}, {"instruction": "x" * 262_145}, {"meta": {"_x": 1}}):
         refused(client.post(f"{place}/create", json=wrong))
-    refused(client.post(f"{place}/create", json={"fileId": MARKER}), 404)
+    for missing in ("fileId", "secretId", "botId"):
+        refused(client.post(f"{place}/create", json={missing: MARKER}), 404)
 
 
 def test_a_file_is_uploaded_replaced_and_downloaded_by_a_link_that_works_once(
@@ -353,11 +359,27 @@ def test_an_upload_that_fails_leaves_the_old_content(client, nobody, context, ac
 
 
 def a_synced(client, context, account, content, kind="text/plain", name="notes.txt", **config):
+    """A dataset's place, a file that was made into its records, and the job that did it."""
     dataset = a_dataset(context, account, config=config)
     file = a_file(context, account, content, kind, name)
     place = f"{API}/dataset/{dataset.id}"
     done(client.post(f"{place}/file/{file.id}/attach", json={"type": "source"}))
-    return place, file, client.post(f"{place}/file/{file.id}/sync", json={})
+    return place, file, synced(client, context, f"{place}/file/{file.id}")
+
+
+def synced(client, context, place):
+    """The ended job of a synchronisation."""
+    answer = done(client.post(f"{place}/sync", json={}))
+    assert answer.keys() == {"id", "jobId"}
+    assert place.endswith(answer["id"])
+    finish(context, answer["jobId"])
+    return done(client.get(f"{API}/job/{answer['jobId']}/fetch"))
+
+
+def codes_of(client, job):
+    found = done(client.get(f"{API}/job/{job['id']}/error/list"))["items"]
+    assert all(MARKER not in error["message"] for error in found)
+    return [error["code"] for error in found]
 
 
 def records_of(client, place):
@@ -391,8 +413,9 @@ def records_of(client, place):
     ],
 )
 def test_a_synchronised_file_becomes_records(client, context, account, content, kind, name, config, expected):
-    place, file, answer = a_synced(client, context, account, content.encode(), kind, name, **config)
-    assert done(answer) == {"id": str(file.id)}
+    place, file, job = a_synced(client, context, account, content.encode(), kind, name, **config)
+    assert (job["kind"], job["state"], job["done"], job["failed"]) == ("sync", "completed", 1, 0)
+    assert (job["fileId"], job["counts"]) == (str(file.id), {"records": len(expected)})
     found = records_of(client, place)
     assert texts(found) == expected
     assert {record["fileId"] for record in found} <= {str(file.id)}
@@ -402,55 +425,62 @@ def test_columns_and_keys_become_source_and_meta(client, context, account):
     table = b"text,source,topic\nBlue.,eyes,sky\n"
     items = b'[{"text": "Blue.", "source": "eyes", "meta": {"topic": "sky", "_x": 1}}]'
     for content, kind in ((table, "text/csv"), (items, "application/json")):
-        place, _, answer = a_synced(client, context, account, content, kind)
-        done(answer)
+        place, _, _ = a_synced(client, context, account, content, kind)
         (record,) = records_of(client, place)
         assert (record["text"], record["source"], record["meta"]) == ("Blue.", "eyes", {"topic": "sky"})
 
 
 @pytest.mark.parametrize(
-    ("content", "kind"),
+    ("content", "kind", "code"),
     [
-        (b"\xff\xfe", "text/plain"),
-        (b"a\x00b", "text/plain"),
-        (b"%PDF-1.7", "application/pdf"),
-        (b"{", "application/json"),
-        (b"[NaN]", "application/json"),
-        (b'[{"text": "a", "meta": {"x": 1e999}}]', "application/json"),
-        (b'["\\u0000"]', "application/json"),
-        (b'["\\ud800"]', "application/json"),
-        (b'[{"text": "a", "meta": {"x": "\\u0000"}}]', "application/json"),
-        (b"[" * 100_000, "application/json"),
-        (b'a,b\n"' + b"x" * 200_000, "text/csv"),
-        (b"x\n\n" * 10_001, "text/plain"),
-        (b"9" * 5000, "application/json"),
+        (b"\xff\xfe", "text/plain", "not_utf8"),
+        (b"a\x00b", "text/plain", "nul"),
+        (b"%PDF-1.7", "application/pdf", "file_damaged"),
+        (b"{", "application/json", "file_not_json"),
+        (b"[NaN]", "application/json", "file_not_json"),
+        (b'[{"text": "a", "meta": {"x": 1e999}}]', "application/json", "file_not_json"),
+        (b'["\\u0000"]', "application/json", "not_storable"),
+        (b'["\\ud800"]', "application/json", "file_not_json"),
+        (b'[{"text": "a", "meta": {"x": "\\u0000"}}]', "application/json", "not_storable"),
+        (b"[" * 100_000, "application/json", "file_not_json"),
+        (b'a,b\n"' + b"x" * 200_000, "text/csv", "file_not_csv"),
+        (b"x\n\n" * 10_001, "text/plain", "too_many_records"),
+        (b"9" * 5000, "application/json", "file_not_json"),
+        (b"", "text/html", "no_text"),
     ],
-    ids=range(13),
+    ids=range(14),
 )
-def test_a_file_that_makes_no_records_is_refused_and_keeps_the_old_ones(
-    client, context, account, content, kind
+def test_a_file_that_makes_no_records_fails_and_keeps_the_old_ones(
+    client, context, account, content, kind, code
 ):
-    place, file, answer = a_synced(client, context, account, b"old")
-    done(answer)
+    place, file, _ = a_synced(client, context, account, b"old")
     fill(context, account, file.id, content, kind, "x.bin")
-    refused(client.post(f"{place}/file/{file.id}/sync"))
+    job = synced(client, context, f"{place}/file/{file.id}")
+    assert (job["state"], job["errorClass"], job["failed"]) == ("failed", "refused", 1)
+    assert codes_of(client, job) == [code]
     assert texts(records_of(client, place)) == ["old"]
 
 
+def test_a_file_of_an_unknown_kind_is_refused_at_once(client, context, account):
+    dataset, file = a_dataset(context, account), a_file(context, account, b"x", "image/png", "x.png")
+    place = f"{API}/dataset/{dataset.id}/file/{file.id}"
+    done(client.post(f"{place}/attach"))
+    refused(client.post(f"{place}/sync"))
+    refused(client.post(f"{API}/file/{file.id}/sync"))
+
+
 def test_a_second_synchronisation_replaces_the_files_records_and_no_others(client, context, account):
-    place, file, answer = a_synced(client, context, account, b"One.\n\nTwo.")
-    done(answer)
+    place, file, _ = a_synced(client, context, account, b"One.\n\nTwo.")
     done(client.post(f"{place}/record/create", json={"text": "By hand."}))
     fill(context, account, file.id, b"Three.")
-    assert done(client.post(f"{API}/file/{file.id}/sync", json={})) == {"id": str(file.id)}
+    synced(client, context, f"{API}/file/{file.id}")
     assert sorted(texts(records_of(client, place))) == ["By hand.", "Three."]
     assert rows(context, "SELECT synced_at FROM dataset_files WHERE synced_at IS NULL") == []
 
 
 def test_a_detached_file_leaves_its_records_unless_told(client, context, account):
     for body, left in (({}, ["One."]), ({"deleteRecords": False}, ["One."]), ({"deleteRecords": True}, [])):
-        place, file, answer = a_synced(client, context, account, b"One.")
-        done(answer)
+        place, file, _ = a_synced(client, context, account, b"One.")
         assert [f["id"] for f in done(client.get(f"{place}/file/list"))["items"]] == [str(file.id)]
         assert done(client.post(f"{place}/file/{file.id}/detach", json=body)) == {"id": str(file.id)}
         assert done(client.get(f"{place}/file/list"))["items"] == []
@@ -470,8 +500,7 @@ def test_attaching_twice_is_harmless_and_the_type_is_source(client, context, acc
 
 
 def test_a_deleted_file_leaves_its_records_and_takes_its_content(client, context, account):
-    place, file, answer = a_synced(client, context, account, b"One.")
-    done(answer)
+    place, file, _ = a_synced(client, context, account, b"One.")
     done(client.post(f"{API}/file/{file.id}/delete"))
     (record,) = records_of(client, place)
     assert "fileId" not in record

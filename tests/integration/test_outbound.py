@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -19,6 +20,7 @@ from core.outbound import (
     OutboundUnreachable,
     client,
     request,
+    wire,
 )
 from tests.hook_server import OK, HookServer, a_certificate, status
 
@@ -48,7 +50,7 @@ def names(monkeypatch):
     return addresses_of
 
 
-def ask(url, *, within=5.0, allowance=LOCAL, body=b"{}", headers=None, limit=0, method="POST"):
+def ask(url, *, within=5.0, allowance=LOCAL, body=b"{}", headers=None, limit=0, method="POST", **options):
     return request(
         method,
         url,
@@ -57,6 +59,7 @@ def ask(url, *, within=5.0, allowance=LOCAL, body=b"{}", headers=None, limit=0, 
         within=timedelta(seconds=within),
         allowance=allowance,
         body_limit=limit,
+        **options,
     )
 
 
@@ -173,7 +176,7 @@ def test_an_answer_that_never_begins_ends_with_the_deadline(server, reply):
 
 
 def test_silence_ends_before_the_deadline(server, monkeypatch):
-    monkeypatch.setattr(client, "IDLE", timedelta(seconds=0.3))
+    monkeypatch.setattr(wire, "IDLE", timedelta(seconds=0.3))
     server.replies.append(lambda talk: talk.hang())
     failing(OutboundTimeout, "idle", server.url(), within=20, at_most=10)
 
@@ -222,6 +225,87 @@ def test_a_body_that_drips_ends_with_the_deadline(server):
 def test_a_packed_body_is_not_unpacked(server):
     server.replies.append(HEAD + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\nxx")
     failing(OutboundBroken, "encoded", server.url(), limit=1000)
+
+
+def test_an_answer_that_is_mostly_about_itself_is_not_read_to_its_end(server):
+    server.replies += [
+        lambda talk: talk.drip(
+            HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1;" + b"x" * 9999 + b"\r\nx\r\n", 0
+        ),
+        lambda talk: talk.drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100, 0),
+    ]
+    failing(OutboundBroken, "answer_too_large", server.url(), limit=10_000, within=20, at_most=10)
+    failing(OutboundBroken, "answer_too_large", server.url(), within=20, at_most=10)
+
+
+def test_what_an_answer_says_it_is_too_long_for_is_not_read(server):
+    server.replies.append(HEAD + b"Content-Length: 101\r\n\r\n")
+    failing(OutboundBroken, "answer_too_large", server.url(), limit=100, within=20, at_most=5)
+    server.replies.append(HEAD + b"Content-Length: 101\r\n\r\n")
+    assert ask(server.url(), limit=100, method="HEAD", body=b"").status == 200
+
+
+class Unwanted(Exception):
+    """Nobody waits for the answer any more."""
+
+
+def unwanted_at(count):
+    """Wanted so many times, and then no more."""
+    asked = []
+
+    def wanted():
+        asked.append(1)
+        if len(asked) > count:
+            raise Unwanted
+
+    return wanted
+
+
+def test_a_wait_for_a_connection_ends_once_nobody_wants_it():
+    """A listener whose queue is full answers no further caller, as one behind a firewall would."""
+    with socket.socket() as full, contextlib.ExitStack() as callers:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):
+            caller = callers.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(full.getsockname())
+        began = time.monotonic()
+        url = f"http://127.0.0.1:{full.getsockname()[1]}/"
+        with pytest.raises(Unwanted):
+            ask(url, within=60, wanted=unwanted_at(3))
+        assert time.monotonic() - began < 8
+        failing(OutboundTimeout, "deadline", url, within=0.5, at_most=5)
+
+
+def test_a_wait_for_a_handshake_ends_once_nobody_wants_it():
+    with HookServer(before_request=lambda talk: talk.hang()) as server:
+        with pytest.raises(Unwanted):
+            ask(server.url().replace("http:", "https:"), within=60, wanted=unwanted_at(4))
+        assert server.connections == 1
+
+
+def test_a_wait_for_a_receiver_that_does_not_read_ends_once_nobody_wants_it():
+    with HookServer(before_request=lambda talk: talk.hang()) as server:
+        began = time.monotonic()
+
+        def wanted():
+            if time.monotonic() - began > 1:
+                raise Unwanted
+
+        with pytest.raises(Unwanted):
+            ask(server.url(), within=60, body=b"x" * client.MOST_SENT, wanted=wanted)
+        assert time.monotonic() - began < 8
+
+
+def test_a_wait_for_the_resolver_ends_once_nobody_wants_it(monkeypatch):
+    release = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: release.wait(20) and [])
+    began = time.monotonic()
+    with pytest.raises(Unwanted):
+        ask("https://hooks.example/", within=60, wanted=unwanted_at(2))
+    release.set()
+    assert time.monotonic() - began < 8
 
 
 @pytest.mark.parametrize(
@@ -292,6 +376,16 @@ def test_a_certificate_of_nobody_we_know_is_refused(tmp_path, names):
     with HookServer(a_certificate(tmp_path, "hooks.example")) as server:
         failing(OutboundUnreachable, "tls", f"https://hooks.example:{server.port}/")
         assert server.asked == []
+
+
+def test_large_bodies_go_both_ways_under_tls(trusted, names):
+    names.answers["hooks.example"] = [["127.0.0.1"]]
+    sent, back = b"x" * client.MOST_SENT, b"y" * 1_000_000
+    with HookServer(trusted) as server:
+        server.replies.append(HEAD + b"Content-Length: 1000000\r\n\r\n" + back)
+        answer = ask(f"https://hooks.example:{server.port}/", body=sent, limit=len(back), within=20)
+        assert answer.body == back
+        assert server.asked[0].body == sent
 
 
 def test_a_plain_server_behind_an_https_url_is_told_nothing():

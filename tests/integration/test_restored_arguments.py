@@ -11,7 +11,7 @@ import pytest
 from tests.api import a_client, a_secret
 from tests.factories import a_bot, a_conversation, one, rows
 from tests.integration.test_api_turns import heard, streamed
-from tests.integration.test_functions import InTurns
+from tests.scripted import InTurns
 
 API = "/api/v1"
 MAIL = "canary@leak.example.com"

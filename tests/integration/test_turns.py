@@ -464,30 +464,6 @@ def test_send_receive_and_complete_build_one_conversation(context, account, leas
     assert times == sorted(set(times))
 
 
-def test_a_long_history_is_cut_to_the_token_budget(context, account, leases, monkeypatch):
-    conversation = a_conversation(context, account)
-    with context.transaction(account) as session:
-        for number in range(60):
-            send(session, conversation.id, f"{number} " + "x" * 2000)
-    seen = []
-
-    class Looking(Scripted):
-        def stream(self, request, deadline):
-            seen.append(request)
-            yield from good()
-
-    provider = Looking()
-    monkeypatch.setattr(
-        type(context.providers), "provider_for", lambda _self, _model: (provider, "scripted", {})
-    )
-    with context.transaction(account) as session:
-        run = receive(session, conversation.id)
-    carry_out(context, leases, run.id, worker="here")
-    (request,) = seen
-    assert 10 < len(request.messages) < 20
-    assert request.messages[-1].text.startswith("59 ")
-
-
 def test_hints_are_bounded_by_the_room_in_the_queue(context, account):
     for _ in range(5):
         a_pending_run(context, account)

@@ -75,9 +75,15 @@ BESIDE = (
         " WHERE account_id = :account"
     ),
     (
+        "INSERT INTO memories (id, account_id, bot_id, contact_id, conversation_id, seq, run_id, text)"
+        " SELECT gen_random_uuid(), c.account_id, c.bot_id, c.contact_id, c.id, 1, r.id, 'm'"
+        " FROM conversations c JOIN runs r ON r.conversation_id = c.id WHERE c.account_id = :account LIMIT 1"
+    ),
+    (
         "INSERT INTO retention_rules (id, account_id, delete_after, delete_days, next_run_at)"
         " VALUES (gen_random_uuid(), :account, '30d', 30, now())"
     ),
+    "INSERT INTO secrets (id, account_id, value) VALUES (gen_random_uuid(), :account, 'v')",
     "INSERT INTO legal_holds (id, account_id) VALUES (gen_random_uuid(), :account)",
     (
         "UPDATE jobs SET rule_id = (SELECT id FROM retention_rules WHERE account_id = :account)"

@@ -137,13 +137,13 @@ class _Anything(int):
 
 
 def _no_purge_epoch(put: Put) -> None:
-    load = core.turns._load
+    load = core.turns.load
 
     def forgetful(*arguments: Any) -> Any:
         turn = load(*arguments)
         return turn and replace(turn, purge_epoch=_Anything(turn.purge_epoch))
 
-    put(core.turns, "_load", forgetful)
+    put(core.turns, "load", forgetful)
 
 
 SABOTAGES = (

@@ -1,0 +1,110 @@
+"""What a turn is given beside what was said: what its bot knows of it, and what it can do."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from core.chat.history import StoredMessage, is_seen
+from core.context import settings_of
+from core.errors import InvalidInput, NotAuthorized, NotFound
+from core.retrieving import Inline, retrieve
+from core.shield import Shield
+from core.sight import Sight
+from core.skills.abilities import Skill, checked_action, skill, skills_of, told_apart
+from core.skills.skill import Acting
+from core.talk import Talk
+from core.vault import open_value
+from models import MessageType
+
+ASKED = 4_000  # characters of a question that are searched for
+
+
+def equipped(
+    session: Session,
+    talk: Talk,
+    acting: Acting,
+    *,
+    dataset: uuid.UUID | None,
+    skillset: uuid.UUID | None,
+    shield: Shield | None = None,
+) -> Talk:
+    """The talk with the records that fit what was asked last, and with the abilities of its skillset and of
+    those that came along.
+    """
+    found = retrieve(
+        session,
+        _asked_last(talk.history),
+        dataset_ids=[dataset] if dataset else [],
+        inline=[Inline.of(one) for one in talk.request.datasets],
+        tokens=settings_of(session).history_tokens // 2,
+    )
+    skills = [*_brought(session, talk.request.abilities), *skills_of(session, [skillset])]
+    return replace(
+        talk,
+        knowledge=found.text(_protecting(shield)),
+        records=tuple(found.used()),
+        skills=told_apart(skills, [function.name for function in talk.request.functions]),
+        acting=replace(acting, dataset_id=dataset),
+        restore=_restoring(shield) if shield is not None else talk.restore,
+    )
+
+
+def equipped_stateless(session: Session, talk: Talk, shield: Shield | None) -> Talk:
+    """The same for a turn that is stored nowhere: what it names itself goes before what its bot has."""
+    request = talk.request
+    bot, contact, dataset, skillset = (
+        uuid.UUID(value) if value else None
+        for value in (request.bot_id, request.contact_id, request.dataset_id, request.skillset_id)
+    )
+    acting = Acting(talk.account_id, bot_id=bot, contact_id=contact)
+    return equipped(session, talk, acting, dataset=dataset, skillset=skillset, shield=shield)
+
+
+def _asked_last(history: Sequence[StoredMessage]) -> str:
+    asked = (m.text for m in reversed(history) if m.type == MessageType.USER and is_seen(m))
+    return next(asked, "")[:ASKED]
+
+
+def _brought(session: Session, abilities: Sequence[Any]) -> list[Skill]:
+    """Abilities that came along with a turn. They were looked at at the door; what they use may have gone."""
+    found = []
+    for one in abilities:
+        try:
+            action, parameters = checked_action(session, one.get("action"), one.get("parameters"))
+        except (InvalidInput, NotFound, NotAuthorized):
+            continue
+        found.append(
+            skill(
+                one["name"],
+                one.get("description") or "",
+                parameters,
+                action,
+                instruction=one.get("instruction") or "",
+                secret=one.get("secretId"),
+            )
+        )
+    return found
+
+
+def _protecting(shield: Shield | None) -> Callable[[str], str]:
+    return (lambda words: words) if shield is None else (lambda words: shield.said(words).text)
+
+
+def _restoring(shield: Shield) -> Callable[[Any], Any]:
+    """Puts their values behind the tokens that this turn may name."""
+
+    def restore(value: Any) -> Any:
+        vault = shield.vault
+        kept = vault.kept or {}
+        named = {token: kept[token] for token in vault.shown or () if token in kept} | vault.sealed
+        key = vault.key()
+        return Sight(values={token: open_value(key, token, sealed) for token, sealed in named.items()}).tree(
+            value
+        )
+
+    return restore
