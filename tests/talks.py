@@ -71,7 +71,7 @@ def a_talk(model, *history, account=None, functions=(), **more):
 
 def ask(context, talk, wanted=lambda: None):
     """What one call comes to, who was called in its course, and what was told."""
-    notes = MemoryNotes(context, talk.account_id, wanted)
+    notes = MemoryNotes(context, talk.account_id, talk.id, wanted)
     begun, begin = [], notes.begin_call
     notes.begin_call = lambda model: (begun.append(model), begin(model))
     ears = Ears()

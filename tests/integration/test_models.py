@@ -8,7 +8,6 @@ import uuid
 
 import pytest
 
-from core.asking import unusable
 from core.budgets import Budget
 from core.chat.history import StoredMessage
 from core.chat.provider import FinishReason, Image, ToolCall
@@ -264,17 +263,14 @@ def test_calls_that_come_in_pieces_and_interleaved_are_told_whole(models):
         ToolCall("call0", "look", {"word": "é!"}),
         ToolCall("call1", "send", {"word": "é!"}),
     )
-    assert all(unusable(call, {"look": LOOK, "send": SEND}) is None for call in answer.calls)
 
 
 def test_a_call_of_nothing_known_or_with_broken_arguments_is_the_agents_to_answer(models):
     context = models(else_={"model": "calling-else:drop tables"}, broken={"model": "calling:{nonsense"})
     (call,) = ask(context, a_talk("else_", functions=(LOOK,)))[0].calls
     assert (call.name, call.broken) == ("drop tables", None)
-    assert unusable(call, {"look": LOOK}) == "There is no function of this name."
     (call,) = ask(context, a_talk("broken", functions=(LOOK,)))[0].calls
     assert (call.name, dict(call.arguments), call.broken) == ("look", {}, "not_json")
-    assert unusable(call, {"look": LOOK}) == "The arguments are not JSON."
 
 
 def test_a_name_no_server_would_take_is_sent_back_as_one_it_takes(models, other):
@@ -306,6 +302,18 @@ def test_calls_over_the_wire_are_carried_out_and_answered_under_their_own_ids(
         assert call["tool_calls"][0]["id"] == result["tool_call_id"]
     assert [message["content"] for message in said if message["role"] == "tool"] == ["1", "2"]
     assert the_run(context, run.id)["model_calls"] == 2
+
+
+def test_a_call_of_nothing_known_is_told_to_the_model_and_the_turn_goes_on(
+    models, context, account, leases, other
+):
+    asking = models(m={"model": "calling-else:drop tables"})
+    conversation = a_conversation(context, account, bot_id=a_bot(context, account, model="m").id)
+    with context.transaction(account) as session:
+        run = complete(session, conversation.id, "Hello?", TurnRequest(functions=(LOOK,)))
+    assert carry_out(asking, leases, run.id, worker="here") == "succeeded"
+    (result,) = [message for message in other.calls[-1]["body"]["messages"] if message["role"] == "tool"]
+    assert "There is no function of this name." in result["content"]
 
 
 def test_the_offline_model_shows_a_chain_of_calls(context, account, leases):

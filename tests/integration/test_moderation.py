@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import timedelta
 
 import pytest
 
-from core import turns
 from core.chat.history import StoredMessage
 from core.errors import RunFailed
 from core.moderation import Moderator
@@ -161,17 +159,12 @@ def test_a_moderator_that_says_nothing_holds_nobody_who_is_gone(models, moderato
 
 
 def test_a_flagged_run_is_refused_once_and_its_timeline_says_so(
-    models, moderators, context, account, leases, server, monkeypatch
+    models, moderators, context, account, leases, server
 ):
-    really = turns._load
-
-    def under_moderation(*arguments):
-        turn = really(*arguments)
-        return dataclasses.replace(turn, talk=dataclasses.replace(turn.talk, moderated=True))
-
-    monkeypatch.setattr(turns, "_load", under_moderation)
     asking = models(moderators())
-    run = a_pending_turn(context, account, "A forbidden thing", bot_id=a_bot(context, account, model="m").id)
+    run = a_pending_turn(
+        context, account, "A forbidden thing", bot_id=a_bot(context, account, model="m", moderation=True).id
+    )
     before = len(server.calls)
     with pytest.raises(RunFailed, match="refused"):
         carry_out(asking, leases, run.id, worker="here")
