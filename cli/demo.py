@@ -1,4 +1,4 @@
-"""What `up --demo` brings along: bots, tasks with short schedules, and what privacy makes of words."""
+"""What `up --demo` brings along: bots that know and act, short schedules, and what privacy makes of words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,30 @@ BOTS = {
     "Night watch": "You watch over the servers of a small company. You report calmly,"
     " in one or two sentences, and you name what needs attention.",
 }
+# What the concierge looks up and what it does: retrieval and an action in every run of one task.
+GUIDE = "Guide to the house"
+KNOWN = (
+    (
+        "The airport shuttle leaves in front of the house at 6:00, 9:00 and 15:30. It takes 25 minutes.",
+        "Shuttle",
+    ),
+    ("The pool on the roof is open from 8:00 to 20:00. Towels are at the bar.", "Pool"),
+    ("Late check-out until 14:00 costs 20 euros and is arranged at the front desk.", "Rooms"),
+)
+DESK = "Front desk"
+ABILITY = {
+    "name": "note_down",
+    "description": "Writes a note into the book of the front desk.",
+    "action": {"type": "memory.remember"},
+}
 TASKS = (
+    {
+        "name": "Shuttle note",
+        "bot_id": "Concierge",
+        "schedule": "@every 30s",
+        "description": "When does the airport shuttle leave?"
+        ' Please note_down text="Guests were told of the shuttle."',
+    },
     {
         "name": "Morning greeting",
         "bot_id": "Concierge",
@@ -62,11 +85,31 @@ def seed(context: Context, account: uuid.UUID) -> int:
         known_tasks = {task.name for task, _ in list_tasks(session, take=1000)}
         for name, backstory in BOTS.items():
             if name not in known_bots:
-                create_bot(session, name=name, backstory=backstory, model="offline/latency=0.4", privacy=True)
+                create_bot(
+                    session,
+                    name=name,
+                    backstory=backstory,
+                    model="offline/latency=0.4",
+                    privacy=True,
+                    **(_means(session) if name == "Concierge" else {}),
+                )
         made = [create_task(session, **task) for task in TASKS if task["name"] not in known_tasks]
         if "Concierge" not in known_bots:
             _show_privacy(session)
     return len(made)
+
+
+def _means(session: Session) -> dict[str, uuid.UUID]:
+    """What the concierge knows and can do."""
+    from core.datasets import create_dataset, create_record
+    from core.skillsets import create_ability, create_skillset
+
+    dataset = create_dataset(session, name=GUIDE, config={"searchMaxRecords": 2})
+    for said, source in KNOWN:
+        create_record(session, dataset.id, text=said, source=source)
+    skillset = create_skillset(session, name=DESK)
+    create_ability(session, skillset.id, **ABILITY)
+    return {"dataset_id": dataset.id, "skillset_id": skillset.id}
 
 
 def _show_privacy(session: Session) -> None:
