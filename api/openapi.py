@@ -75,6 +75,7 @@ TAGS = {
     "contact": "Who a conversation is with.",
     "dataset": "What bots know.",
     "skillset": "What bots can do.",
+    "secret": "What abilities show to other programs; never shown again.",
     "file": "Files of the account.",
     "attachment": "Files of a conversation.",
     "usage": "What was used.",
