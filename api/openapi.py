@@ -76,6 +76,7 @@ TAGS = {
     "memory": "What bots are to remember from one conversation to the next.",
     "dataset": "What bots know.",
     "skillset": "What bots can do.",
+    "secret": "What abilities show to other programs; never shown again.",
     "file": "Files of the account.",
     "attachment": "Files of a conversation.",
     "usage": "What was used.",

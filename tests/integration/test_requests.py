@@ -9,6 +9,7 @@ import resource
 import socket
 import threading
 import time
+import traceback
 from datetime import timedelta
 
 import pytest
@@ -22,6 +23,7 @@ from core.skills.request_answers import MOST_SHOWN
 from core.skills.requests import MOST_READ, call_request, checked_request
 from core.skills.skill import SkillFailed
 from tests.hook_server import HookServer, a_certificate, status
+from tests.integration.test_subscriptions import as_process
 
 PARAMETERS = {"properties": {"id": {}, "text": {}, "a": {}}}
 CANARY = "CANARY-4f2a9"
@@ -491,3 +493,22 @@ def test_whatever_comes_back_can_be_stored(context, server, name):
 def test_an_answer_that_must_be_json_and_is_none_fails(server):
     server.replies.append(with_body(b"<html>" + CANARY.encode()))
     failing("not_json", server.url(), answer="json")
+
+
+def test_no_word_of_a_request_is_logged(server, capfd):
+    server.replies += [
+        b"HTTP/1.1 200 OK\r\nSet-Cookie: a=" + CANARY.encode() + b"\r\n\r\n" + CANARY.encode(),
+        status(503, f"X-Why: {CANARY}"),
+        status(302, f"Location: https://{CANARY}.example/"),
+        with_body(CANARY.encode()),
+    ]
+    parts = {"headers": {"X-A": "{a}"}, "secret": SECRET, "method": "POST", "body": {"a": "{a}"}}
+    with as_process("debug"):
+        assert call(server.url("/{a}"), {"a": CANARY}, **parts)["body"] == CANARY
+        for code in ("http_503", "redirect", "not_json"):
+            with pytest.raises(SkillFailed) as raised:
+                call(server.url("/{a}?{a}"), {"a": CANARY}, answer="json", **parts)
+            assert raised.value.code == code
+            assert CANARY not in "".join(traceback.format_exception(raised.value))
+        printed = capfd.readouterr()
+    assert CANARY not in printed.out + printed.err

@@ -273,3 +273,19 @@ def test_a_name_that_is_none_is_refused(context, account):
         for name in ("", " ", "a\x00b", "x" * 1001):
             with pytest.raises(InvalidInput):
                 secrets.set_secret(session, name, "value")
+
+
+def test_somebody_who_types_it_is_asked_twice_and_sees_nothing(context, account, run, monkeypatch):  # noqa: F811
+    asked = []
+
+    def prompt(words, **options):
+        asked.append((words, options))
+        return CANARY
+
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.prompt", prompt)
+    code, out, err = run("secret", "set", "weather")
+    assert code == 0, err
+    assert CANARY not in out + err
+    assert asked == [("Value", {"hide_input": True, "confirmation_prompt": True, "err": True})]
+    assert opened(context, account, one(context, "SELECT id FROM secrets")).value == CANARY
