@@ -52,9 +52,7 @@ def test_datasets_that_came_along_are_ranked_the_same_way(context, account):
     dataset = a_dataset(context, account, *texts)
     both = told(context, account, "shipping", dataset.id, inline=[an_inline(*texts, source="mine")])
     stored, brought = both.consulted
-    assert [(one.text, one.score) for one in stored.found] == [
-        (one.text, one.score) for one in brought.found
-    ]
+    assert [(one.text, one.score) for one in stored.found] == [(one.text, one.score) for one in brought.found]
     assert [use for use in both.used() if "dataset" in use] == [
         {"dataset": "Brought", "place": one.place, "source": "mine", "score": one.score}
         for one in brought.found
@@ -162,7 +160,9 @@ def test_a_search_that_takes_too_long_leaves_the_turn_and_its_transaction(contex
 
 def test_records_that_came_along_are_looked_at_up_to_a_mebibyte(context, account):
     texts = ["ship " + "x" * 99_000] * 20
-    assert {use["place"] for use in told(context, account, "ship", inline=[an_inline(*texts)]).used()} == set()
+    assert {
+        use["place"] for use in told(context, account, "ship", inline=[an_inline(*texts)]).used()
+    } == set()
     small = [*("word " * 20_000 for _ in range(10)), "ship"]
     found = told(context, account, "ship", inline=[an_inline(*small), an_inline("ship")])
     assert [one.place for each in found.consulted for one in each.found] == [10, 0]

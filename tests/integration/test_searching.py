@@ -45,7 +45,9 @@ def test_english_words_are_found_in_their_other_forms_and_by_their_beginnings(
 
 
 def test_without_stems_words_are_found_as_they_are_written_and_by_their_beginnings(context, account):
-    dataset = a_dataset(context, account, "A mouse.", "Two mice.", "Mousetraps.", config={"language": "simple"})
+    dataset = a_dataset(
+        context, account, "A mouse.", "Two mice.", "Mousetraps.", config={"language": "simple"}
+    )
     assert texts(context, account, dataset, "mice") == ["Two mice."]
     assert texts(context, account, dataset, "mouse") == ["A mouse.", "Mousetraps."]
 
@@ -84,7 +86,9 @@ def test_a_question_of_nothing_but_stop_words_is_looked_for_as_it_is(context, ac
 
 def test_questions_find_their_answers_among_five_records(context, account):
     dataset = a_dataset(context, account, *RECORDS)
-    missed = [asked for asked, at in QUESTIONS if RECORDS[at] not in texts(context, account, dataset, asked)[:5]]
+    missed = [
+        asked for asked, at in QUESTIONS if RECORDS[at] not in texts(context, account, dataset, asked)[:5]
+    ]
     assert len(missed) <= len(QUESTIONS) // 20, missed
 
 
@@ -114,7 +118,9 @@ def test_a_plan_reads_the_index_of_words_and_never_all_records(context, account)
     )
     execute(context, "SELECT gin_clean_pending_list('ix_records_search')")
     execute(context, "ANALYZE records")
-    condition = ranking.HERE.format(words="CAST('''common''' AS tsquery)").replace(":here", f"'''{dataset.id}'''")
+    condition = ranking.HERE.format(words="CAST('''common''' AS tsquery)").replace(
+        ":here", f"'''{dataset.id}'''"
+    )
     condition = condition.replace(":dataset", f"'{dataset.id}'")
     plan = rows(context, f"EXPLAIN SELECT r.id FROM records r WHERE {condition} LIMIT 1001")
     assert any("ix_records_search" in line["QUERY PLAN"] for line in plan), plan

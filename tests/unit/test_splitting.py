@@ -68,7 +68,10 @@ def test_short_paragraphs_of_a_section_are_records_together_and_of_two_sections_
 def test_pages_and_word_files_are_cut_the_same_way():
     assert pieces(HTML, "text/html") == [
         ("Manual", "Manual\n\nIt is easy."),
-        ("Manual > Setup & care", "Manual > Setup & care\n\nPlug in\nTurn on\nand wait\na\nb\n\nx = 1\ny = 2"),
+        (
+            "Manual > Setup & care",
+            "Manual > Setup & care\n\nPlug in\nTurn on\nand wait\na\nb\n\nx = 1\ny = 2",
+        ),
     ]
     assert [place for place, _ in pieces(a_docx(), DOCX)] == ["Manual > Setup", "Manual > Setup > Care"]
 
