@@ -267,6 +267,7 @@ async def test_datasets_and_records(kit, service):
 
 @driven
 async def test_a_file_becomes_records_that_are_found_in_other_words(kit, service):
+    service.installation.start("worker", "--queues", "annotate,bulk")
     dataset = await kit.dataset.create({"name": "Manual", "searchMaxRecords": 1})
     file = await kit.file.create({"name": "manual.html"})
     page = base64.b64encode(b"<h1>Care</h1><p>Batteries are charged overnight.</p>").decode()
