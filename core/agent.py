@@ -153,12 +153,12 @@ def _answered(desk: Desk, talk: Talk, calls: Sequence[ToolCall]) -> tuple[Talk, 
     with _Ahead(desk, talk, calls) as ahead:
         for call in calls:
             function = desk.functions.get(call.name)
-            if function is not None and function.result is None:
+            if function is not None and function.result is None and call.broken is None:
                 end = "activity"  # the caller answers, and asks again
                 continue
             entry = desk.notes.respond(call, _result(desk, talk, call, ahead))
             talk = _shown(desk, talk, [entry])
-            if function is not None and function.end:
+            if function is not None and function.end and call.broken is None:
                 end = end or "stop"
     return talk, end
 
@@ -166,7 +166,7 @@ def _answered(desk: Desk, talk: Talk, calls: Sequence[ToolCall]) -> tuple[Talk, 
 def _result(desk: Desk, talk: Talk, call: ToolCall, ahead: _Ahead) -> Do:
     """What a call comes to, as a step of the transaction that writes its response down."""
     function = desk.functions.get(call.name)
-    if function is None or function.result is None:
+    if call.broken is not None or function is None or function.result is None:
         do = ahead.of(call)
         most = desk.context.settings.history_tokens * BYTES_PER_TOKEN // 4
         return lambda session: shortened(do(session), most)

@@ -149,8 +149,12 @@ def _plain(content: bytes) -> str:
 def _read_apart(content: bytes, reader: str, beat: Callable[[], None] | None) -> tuple[Part, ...]:
     if len(content) > MOST_BYTES:
         raise Unreadable("file_too_large")
-    if not _slots.acquire(timeout=PATIENCE):
-        raise Unavailable("Too many files are being read just now; try again.")
+    until = time.monotonic() + PATIENCE
+    while not _slots.acquire(timeout=BEAT):
+        if time.monotonic() >= until:
+            raise Unavailable("Too many files are being read just now; try again.")
+        if beat is not None:
+            beat()
     try:
         status, told = _run(content, reader, beat)
     finally:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import itertools
 import zipfile
 import zlib
 from collections.abc import Sequence
+from itertools import pairwise
 
 import docx
 from pypdf import PdfReader, PdfWriter
@@ -88,6 +88,6 @@ def a_word_body(said: str, entities: str = "") -> bytes:
 def a_billion_laughs() -> bytes:
     names = "abcdefghijkl"
     entities = '<!ENTITY a "ha">' + "".join(
-        f'<!ENTITY {name} "{f"&{before};" * 10}">' for before, name in itertools.pairwise(names)
+        f'<!ENTITY {name} "{f"&{before};" * 10}">' for before, name in pairwise(names)
     )
     return a_docx(a_word_body("&l;", entities))

@@ -12,7 +12,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.chat.provider import Tool
+from core.context import settings_of
 from core.errors import InvalidInput
+from core.outbound import Allowance
 from core.privacy.declared import unmarked
 from core.rows import own
 from core.skills.actions import ACTIONS
@@ -65,7 +67,8 @@ def checked_action(session: Session, action: Any, parameters: Any) -> tuple[dict
         raise InvalidInput('The action must be an object with a "type".')
     kind = action["type"]
     if kind == REQUEST:
-        return checked_request(action, schema or NOTHING), schema
+        allowance = Allowance.parse(settings_of(session).outbound_allow)
+        return checked_request(action, schema or NOTHING, allowance), schema
     if kind == SEARCH:
         return _checked_search(session, action), schema
     if kind not in ACTIONS:

@@ -130,10 +130,10 @@ def shortened(result: Any, most: int) -> Any:
 def _looked_at(
     skill: Skill | None, call: ToolCall, restore: Callable[[Any], Any]
 ) -> tuple[Skill, Mapping[str, Any]]:
-    if skill is None:
-        raise SkillFailed("unknown_function", "There is no function of this name.")
     if call.broken is not None:
         raise SkillFailed("arguments", BROKEN.get(call.broken, "The arguments cannot be read."))
+    if skill is None:
+        raise SkillFailed("unknown_function", "There is no function of this name.")
     check_arguments(skill.parameters, call.arguments)
     arguments = restored_arguments(skill.parameters, call.arguments, restore)
     return skill, arguments

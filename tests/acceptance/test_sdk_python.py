@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -278,6 +279,25 @@ async def test_datasets_and_records(kit, service):
     assert (await kit.dataset.record.delete(dataset.id, record.id)).id == record.id
     assert (await kit.dataset.delete(dataset.id)).id == dataset.id
     await refused(kit.dataset.fetch(dataset.id), 404, "NOT_FOUND")
+
+
+@driven
+async def test_a_file_becomes_records_that_are_found_in_other_words(kit, service):
+    service.installation.start("worker", "--queues", "annotate,bulk")
+    dataset = await kit.dataset.create({"name": "Manual", "searchMaxRecords": 1})
+    file = await kit.file.create({"name": "manual.html"})
+    page = base64.b64encode(b"<h1>Care</h1><p>Batteries are charged overnight.</p>").decode()
+    upload = {"file": f"data:text/html;base64,{page}"}
+    await kit.client_fetch(f"/api/v1/file/{file.id}/upload", record=upload)
+    attach = f"/api/v1/dataset/{dataset.id}/file/{file.id}/attach"
+    await kit.client_fetch(attach, record={"type": "source"})
+    assert (await kit.file.sync(file.id)).id == file.id
+
+    async def found():
+        return (await kit.dataset.search(dataset.id, {"search": "charging a battery"})).records
+
+    (record,) = await until(found)
+    assert (record.text, record.source) == ("Care\n\nBatteries are charged overnight.", "Care")
 
 
 @driven

@@ -158,6 +158,25 @@ def test_records_are_created_changed_listed_exported_and_deleted(client, context
     assert done(client.get(f"{place}/list"))["items"] == []
 
 
+def test_records_are_listed_and_exported_page_by_page_and_by_meta(client, context, account):
+    place = f"{API}/dataset/{a_dataset(context, account).id}/record"
+    for number in range(5):
+        body = {"text": f"Number {number}.", "meta": {"odd": bool(number % 2), "by": {"n": str(number)}}}
+        done(client.post(f"{place}/create", json=body))
+    for every in ("list", "export"):
+        first = done(client.get(f"{place}/{every}", params={"take": 2}))["items"]
+        after = done(client.get(f"{place}/{every}", params={"take": 2, "cursor": first[-1]["id"]}))["items"]
+        assert texts(first + after) == ["Number 4.", "Number 3.", "Number 2.", "Number 1."]
+        assert texts(done(client.get(f"{place}/{every}", params={"meta.odd": "true"}))["items"]) == [
+            "Number 3.",
+            "Number 1.",
+        ]
+        assert len(done(client.get(f"{place}/{every}", params={"meta.by.n": "2"}))["items"]) == 1
+    table = client.get(f"{place}/export", headers={"Accept": "text/csv"}).text.splitlines()
+    assert len(table) == 6
+    assert "text" in table[0]
+
+
 def test_records_and_abilities_are_reached_through_their_own_parent_only(client, world, context, account):
     other = a_dataset(context, account).id
     for verb in ("fetch", "update", "delete"):
@@ -218,7 +237,7 @@ def test_any_words_may_be_searched_for(client, context, account, search):
 
 def test_a_search_is_a_text_of_some_length(client, context, account):
     dataset = a_dataset(context, account).id
-    for search in ("", " ", None, 5, ["x"], "x" * 2001):
+    for search in ("", " ", None, 5, ["x"], "x" * 2001, "a\x00b"):
         refused(client.post(f"{API}/dataset/{dataset}/search", json={"search": search}))
     refused(client.post(f"{API}/dataset/{dataset}/search", json={}))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from threading import Event
 
@@ -15,7 +17,7 @@ from core.carrying import carry_on
 from core.context import Context
 from core.dataset_files import attach_file, detach_file
 from core.datasets import delete_dataset, update_dataset
-from core.errors import Conflict, InvalidInput, NotAuthorized, NotFound
+from core.errors import Conflict, InvalidInput, NotAuthorized, NotFound, Unavailable
 from core.files import delete_file
 from core.jobs import cancel_job, get_job, list_jobs, pause_job, resume_job
 from core.searching import search_dataset
@@ -177,6 +179,25 @@ def test_what_goes_while_it_is_read_is_skipped(context, account, gone):
     assert craft.step().ended == "completed"
     assert state(context, account, job.id) == ("completed", 0, 1, 0)
     assert texts(context, dataset.id) == ([] if gone == "dataset" else ["Old."])
+
+
+def test_a_dataset_deleted_at_the_very_moment_leaves_no_record_and_no_job_behind(context, account):
+    for _ in range(5):
+        dataset, file = an_attached(context, account, b"\n\n".join(b"Number %d." % n for n in range(200)))
+        job = a_sync(context, account, dataset.id, file.id)
+
+        def go(dataset_id=dataset.id) -> None:
+            for _ in range(5):  # as a door does when another transaction went first
+                with suppress(Unavailable), context.transaction(account) as session:
+                    delete_dataset(session, dataset_id)
+                    return
+
+        with ThreadPoolExecutor(2) as pool:
+            ended, deleted = pool.submit(finish, context, job.id), pool.submit(go)
+            deleted.result()
+            assert ended.result() == "completed"
+        assert texts(context, dataset.id) == []
+        assert sum(state(context, account, job.id)[1:3]) == 1
 
 
 def test_a_file_is_synchronised_with_every_dataset_it_is_attached_to(context, account):

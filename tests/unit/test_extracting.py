@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from core import extracting
-from core.errors import InvalidInput
+from core.errors import InvalidInput, Unavailable
 from core.extracting import DOCX, PDF, Part, Unreadable, extract, readable
 from tests.documents import (
     HTML,
@@ -143,6 +143,15 @@ def test_who_waits_is_asked_and_may_end_the_reading(monkeypatch):
     with pytest.raises(Stop):
         extract(a_pdf(["x"]), PDF, None, beat=stop)
     assert extract(a_pdf(["x"]), PDF, None).text  # its place is free again
+
+
+def test_no_more_files_are_read_at_once_than_there_is_memory_for(monkeypatch):
+    monkeypatch.setattr(extracting, "BEAT", 0.001)
+    monkeypatch.setattr(extracting, "PATIENCE", 0.01)
+    beats = []
+    with extracting._slots, extracting._slots, pytest.raises(Unavailable):
+        extract(a_pdf(["x"]), PDF, None, beat=lambda: beats.append(1))
+    assert beats
 
 
 def test_what_takes_too_long_is_ended(monkeypatch):
