@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from core.chat.provider import ToolCall
 from core.errors import RunFailed
 from core.messages import append, delete_message
 from core.talking import complete, receive
@@ -12,7 +13,7 @@ from core.turns import carry_out
 from core.work import LeaseLost, reap
 from models import MessageType
 from tests.factories import a_bot, a_conversation, execute, one, rows, the_run
-from tests.scripted import calls, says
+from tests.scripted import USED, calls, says
 
 SCHEMA = {"type": "object", "properties": {"place": {"type": "string"}}}
 
@@ -193,3 +194,13 @@ def test_a_request_sealed_with_another_key_fails_the_run(context, leases, asked)
     execute(context, "UPDATE runs SET request = 'nonsense'")
     with pytest.raises(RunFailed, match="misconfigured"):
         carry_out(context, leases, run.id, worker="here")
+
+
+def test_a_call_whose_arguments_cannot_be_read_is_answered_with_an_error_by_nobody_else(
+    context, leases, speak, asked
+):
+    broken = ToolCall("c", "mine", {}, broken="not_json")
+    provider = speak([broken, USED], says("I see."))
+    run = asked(function("mine"))
+    assert carry_out(context, leases, run.id, worker="here") == "succeeded"
+    assert "not JSON" in provider.requests[1].messages[-1].text
