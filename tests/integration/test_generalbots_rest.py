@@ -92,12 +92,8 @@ def test_a_bot_is_found_by_id_and_by_name(context, account, mine):
     assert listed(mine, bot_id="default")["conversations"][0]["bot_name"] == "Main"
     other = a_bot(context, an_account(context, "Grace"))
     refused(mine.post(f"{BASE}/start", json={"bot_id": str(other.id)}), 403, "forbidden")
-    for unknown in (str(uuid.uuid4()), "nobody", "", "\x00", "x" * 2000, "\ud800"):
-        answer = mine.post(f"{BASE}/start", json={"bot_id": unknown})
-        if unknown in {"\x00", "\ud800"}:
-            refused(answer, 400, "invalid_message")
-        else:
-            refused(answer, 404, "not_found")
+    for unknown in (str(uuid.uuid4()), "nobody", "", "x" * 2000):
+        refused(mine.post(f"{BASE}/start", json={"bot_id": unknown}), 404, "not_found")
 
 
 def test_a_message_is_delivered_before_it_is_answered(context, mine):
@@ -400,7 +396,7 @@ def test_writes_under_a_key_have_one_effect_and_one_answer(context, mine):
     other = mine.post(f"{BASE}/{conversation}/messages", json={"content": "Other"}, headers=keyed)
     refused(other, 422, "key_reused")
     refused(
-        mine.post(f"{BASE}/{conversation}/messages", json=body, headers={"Idempotency-Key": "ä b"}),
+        mine.post(f"{BASE}/{conversation}/messages", json=body, headers={"Idempotency-Key": "a b"}),
         400,
         "invalid_message",
     )
