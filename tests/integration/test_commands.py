@@ -225,7 +225,7 @@ def test_a_contacts_token_is_made_told_apart_and_opens_no_command(context, docum
     assert "of a contact" in run("token", "list")[1]
     foreign = str(a_contact(context, an_account(context, "Grace"), fingerprint="g").id)
     for wrong in (foreign, str(uuid.uuid4()), "nonsense"):
-        assert run("token", "create", "web", "--account", "Acme", "--contact", wrong)[0] == 4
+        assert run("token", "create", "web", "--account", "Acme", "--contact", wrong)[0] == 3
     monkeypatch.setenv("CRONTALK_TOKEN", made["token"])
     code, _, err = run("task", "list")
     assert (code, "conversations API only" in err) == (5, True)
