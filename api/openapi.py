@@ -12,7 +12,7 @@ from typing import Any
 from api.chatbotkit.answers import CSV, JSON, JSONL, SAID
 from api.chatbotkit.examples import EXAMPLES
 from api.chatbotkit.shapes_files import UploadRequest
-from api.errors import CODES
+from api.errors import CODES, is_conversations
 from api.once import HEADER
 
 Json = dict[str, Any]
@@ -38,6 +38,16 @@ HEADERS_OF: dict[int, tuple[str, ...]] = {
     429: ("Retry-After", "X-Failure-Code", *RATE_HEADERS),
     503: ("Retry-After",),
 }
+# Of the conversations API, whose windows are a user's.
+WINDOW_HEADERS = {
+    f"X-RateLimit-{name}": {"description": words, "schema": {"type": "integer"}}
+    for name, words in {
+        "Limit": "Calls in the window, where they are counted.",
+        "Remaining": "How many may come at once.",
+        "Reset": "The second since 1970 at which a place gets free.",
+    }.items()
+}
+RETRY_HEADER = {"$ref": "#/components/headers/Retry-After"}
 KEY = {
     "name": HEADER,
     "in": "header",
@@ -71,6 +81,7 @@ TAGS = {
     "conversation": "What was said.",
     "session": "Tokens for one conversation, fit for a browser. A page of any origin may use them.",
     "message": "What was said, one by one.",
+    "conversations": "Live conversations, in General Bots' dialect: errors are `{error, message}`.",
     "channel": "What is said while it happens: dispatched turns, and what callers tell each other.",
     "contact": "Who a conversation is with.",
     "memory": "What bots are to remember from one conversation to the next.",
@@ -95,6 +106,8 @@ def make_exact(document: Json, endpoints: Endpoints, prefix: str) -> Json:
         for method, operation in methods.items():
             if path.startswith(prefix):
                 _complete(operation, method, path, endpoints[method, path], schemas)
+            elif is_conversations(path):
+                _complete_conversations(operation, method, endpoints[method, path])
     _complete_components(document)
     used = {tag for operation in operations_of(document) for tag in operation.get("tags", [])}
     document["tags"] = [{"name": tag, "description": words} for tag, words in TAGS.items() if tag in used]
@@ -138,6 +151,17 @@ def _complete(operation: Json, method: str, path: str, endpoint: Callable[..., A
         wanted = operation["requestBody"]
         wanted["required"] = bool(body.get("required"))
         wanted["content"][JSON]["example"] = EXAMPLES.get(operation["operationId"], _example(body))
+
+
+def _complete_conversations(operation: Json, method: str, endpoint: Callable[..., Any]) -> None:
+    """The other dialect declares its answers itself; its POSTs take a key as well."""
+    counted = WINDOW_HEADERS if hasattr(endpoint, "bucket") else {}
+    for status, more in (("200", {}), ("429", {"Retry-After": RETRY_HEADER})):
+        operation["responses"][status]["headers"] = {**more, **counted}
+    if method == "post":
+        operation.setdefault("parameters", []).append({"$ref": "#/components/parameters/IdempotencyKey"})
+    else:
+        operation["responses"].pop("422", None)
 
 
 def _body_schema(operation: Json, schemas: Json) -> Json | None:
