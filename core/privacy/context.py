@@ -174,10 +174,13 @@ def topics(text: str, begin: int, reach: int = _BEFORE) -> list[int]:
     before personal data that was found or redacted are spent, so that it makes no difference which it is.
     """
     for _ in range(_MOST_LISTED):
-        least = max(0, begin - reach)
-        window = _window(text, least, begin)
-        numbers = list(_NUMBER.finditer(window)) if _NUMERAL.search(window) else ()
-        if not numbers:
+        least = begin - reach
+        if least > 0:
+            window = _window(text, least, begin)
+        else:
+            least = 0
+            window = text[:begin].lower()
+        if _NUMERAL.search(window) is None or not (numbers := list(_NUMBER.finditer(window))):
             return _cues(window)
         last = numbers[-1]
         between = window[last.end() :]
@@ -203,6 +206,8 @@ def _window(text: str, least: int, begin: int) -> str:
 def _cues(window: str) -> list[int]:
     said = _WORD.findall(window)
     said.reverse()
+    if "-" not in window and "'" not in window and "nr" not in window and "nummer" not in window:
+        return list(filter(None, map(_INDEX.get, said)))  # no word made of several
     return [
         cue
         for word in said
@@ -231,7 +236,7 @@ def _stem(word: str) -> int:
 
 def after(text: str, end: int) -> int:
     """What the cue words behind a place speak for: `123-45-6789 is my SSN`."""
-    if text[end + 1 : end + 2].isdigit():
+    if end >= len(text) or text[end + 1 : end + 2].isdigit():
         return 0
     window = text[end : end + _AFTER]
     stop = _STOP.search(window)

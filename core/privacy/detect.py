@@ -61,11 +61,14 @@ class Scope:
     kinds: frozenset[str] | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
     known: Known | None = None
+    read: numbers.Regions = field(init=False, repr=False, compare=False)
     street: bool = field(init=False)
     quiet: bool = field(init=False)  # nothing is looked for that the gate does not know
 
     def __post_init__(self) -> None:
         street = self.kinds is not None and "STREET_ADDRESS" in self.kinds
+        every = (*self.regions, *phones.DEFAULT_REGIONS) if self.regions else phones.DEFAULT_REGIONS
+        object.__setattr__(self, "read", numbers.Regions(every, self.regions))
         object.__setattr__(self, "street", street)
         object.__setattr__(self, "quiet", self.known is None and not street)
 
@@ -210,8 +213,7 @@ def _free(text: str, found: list[Found], kept: list[Found]) -> bool:
 def _digits(text: str, gates: list[int], scope: Scope, found: list[Found]) -> None:
     if _BANK in gates:
         finance.bank_numbers(text, found)
-    regions = (*scope.regions, *phones.DEFAULT_REGIONS) if scope.regions else phones.DEFAULT_REGIONS
-    numbers.find(text, found, numbers.Regions(regions, scope.regions))
+    numbers.find(text, found, scope.read)
 
 
 def _kept(found: list[Found], scope: Scope) -> list[Found]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache
+from operator import mul
 
 from core.privacy.context import Cue, after, says, topics
 from core.privacy.found import Found
@@ -32,6 +33,7 @@ TEN = 10
 _SPOKEN = 60
 _SENTENCE = re.compile(r"[.!?;][ \n]|(?<![:=])\r?\n")
 _NO_DIGIT = re.compile("[^0-9]+")
+_NHS_WEIGHTS = range(10, 0, -1)
 _ORDERED = re.compile(
     r"(?<![^\W_])(?:order|bestell|invoice|rechnung|ticket|tracking|sendung|commande|facture|colis|pedido|factura"
     r"|encomenda|fatura)[a-z]*\W{0,3}(?:n[ro]?[.º°]?|number)?\W{0,3}\Z",
@@ -126,12 +128,14 @@ def nhs(
     """
     if held is not None:
         return None if _ORDERED.search(text, max(0, begin - _NEAR), begin) else held
+    digits = _NO_DIGIT.sub("", text[begin:end])
+    if digits[0] in "012" or sum(map(mul, _NHS_WEIGHTS, map(int, digits))) % 11:
+        return None  # as most: this costs the least
     ended = list(_SENTENCE.finditer(text, max(0, begin - _SPOKEN), begin))
     if ended:  # what the sentence before this one speaks of is no word for this number
         cues = topics(text, begin, begin - ended[-1].end())
     nearest = next((cue for cue in cues if cue != Cue.NUMBER), 0)
-    digits = _NO_DIGIT.sub("", text[begin:end])
-    if nearest & _NO_NHS or digits[0] in "012" or not _check("gb.nhs")(digits):
+    if nearest & _NO_NHS or not _check("gb.nhs")(digits):
         return None
     around = text[max(0, begin - _FAR) : end + _FAR]
     if _NHS.search(around):
