@@ -27,6 +27,8 @@ _LETTERED = re.compile(
     r")(?![\w•])(?!-[0-9A-Z])",
     re.IGNORECASE,
 )
+_SPANISH = "TRWAGMYFPDXBNJZSQVHLCKE"
+_SPANISH_STARTS = str.maketrans("XYZ", "012", "KLM")
 _NINO = re.compile(r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z][0-9]{6}[A-D]")
 _NEAR = 20
 TEN = 10
@@ -50,7 +52,7 @@ _KINDS = {
     "pan": "IN_PAN", "nir": "FR_NIR",
 }  # fmt: skip
 
-_CHECKS = {"nif": "es.nif", "nie": "es.nie", "cf": "it.codicefiscale", "pan": "in_.pan", "nir": "fr.nir"}
+_CHECKS = {"cf": "it.codicefiscale", "pan": "in_.pan", "nir": "fr.nir"}
 
 
 @cache
@@ -189,7 +191,7 @@ def _lettered(text: str, held: re.Match[str], name: str, written: str) -> float:
         if says(text, begin, end, Cue.NINO):
             return 0.85
         return 0.6 if written == upper and _NINO.fullmatch(bare) and bare[:2] not in _NO_NINO else 0.0
-    if not _check(_CHECKS[name])(bare):
+    if not (_check(_CHECKS[name])(bare) if name in _CHECKS else _spanish(bare)):
         return 0.0
     if name == "pan":
         return 0.85 if says(text, begin, end, Cue.PAN) else 0.5 if written == upper else 0.0
@@ -199,3 +201,8 @@ def _lettered(text: str, held: re.Match[str], name: str, written: str) -> float:
         return 0.9
     cues = topics(text, begin, _NEAR)
     return 0.0 if (cues and cues[0] & Cue.OTHER) or after(text, end) & Cue.OTHER else 0.7
+
+
+def _spanish(bare: str) -> bool:
+    """Whether the letter at its end is that of a NIF or NIE."""
+    return _SPANISH[int(bare[:-1].translate(_SPANISH_STARTS)) % len(_SPANISH)] == bare[-1]

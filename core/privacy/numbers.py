@@ -187,16 +187,16 @@ class _Run:
             self.beside, self.beside_of = topics(self.text, begin), begin
 
     def _window(self, begin: int, first: int, last: int) -> bool:
-        text, groups = self.text, self.groups
-        end = groups[last - 1][1]
-        digits = text[begin:end]
-        if not digits.isdigit():
-            digits = digits.encode().translate(None, _PARTING).decode()
-        if text[begin] == "(" and ")" not in text[begin:end]:
-            begin += 1
-        written = text[begin:end]
+        text = self.text
+        end = self.groups[last - 1][1]
+        digits = written = text[begin:end]
+        if not written.isdigit():
+            digits = written.encode().translate(None, _PARTING).decode()
+            if written[0] == "(" and ")" not in written:
+                begin += 1
+                written = written[1:]
         if begin != self.beside_of:
-            self._look_beside(begin)
+            self.beside, self.beside_of = topics(text, begin), begin
         held = None
         behind = after(text, end)
         if "+" not in written[:2]:
