@@ -130,11 +130,13 @@ def _looked(plain: str, gates: list[int], scope: Scope) -> list[Span]:
     spans: list[Span] = []
     wanted = _ALL if scope.kinds is None else scope.kinds
     quiet = scope.quiet
-    for again in range(_ROUNDS):
+    mixed = False
+    for _ in range(_ROUNDS):
         found, known = _found(plain, gates, scope)
         kept = _kept(found, scope) if found else found
         if not kept:
             break
+        mixed = bool(spans)  # each round tells its own in order
         for one in kept:
             score, begin, end, kind = one
             if kind in wanted:
@@ -149,7 +151,7 @@ def _looked(plain: str, gates: list[int], scope: Scope) -> list[Span]:
         # The words beside a number may have been another's, so these are looked at in any case.
         if _DIGITS not in gates and _free(seen, found, kept):
             break
-    if again and len(spans) > 1:  # each round tells its own in order
+    if mixed:
         spans.sort(key=_begin)
     return spans
 
