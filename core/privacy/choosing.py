@@ -54,7 +54,7 @@ def chosen(  # noqa: C901 (what costs nothing goes first)
     choices = _choices(text, spans, policy)
     if policy.deny:
         choices += _denied(text, policy)
-    elif not settled and len(choices) < 2 and not _bracketed(text):
+    elif len(choices) < 2 and not settled and "[" not in text and "<" not in text:
         return choices
     kept = [
         Choice(one.type, one.begin, one.end, one.score, one.source, one.operator, settled=True)

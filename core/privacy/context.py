@@ -153,6 +153,7 @@ def _index() -> dict[str, int]:
 
 
 _INDEX = _index()
+_LETTER = re.compile(r"[^\W\d_]")
 _WORD = re.compile(r"[^\W\d_]+(?:[-'][^\W\d_]+)*")
 _HALF = re.compile(r"\A(?:[-']?[^\W\d_]+)+")
 _LINKS = FILLING | words("""
@@ -180,7 +181,12 @@ def topics(text: str, begin: int, reach: int = _BEFORE) -> list[int]:
         else:
             least = 0
             window = text[:begin].lower()
-        if _NUMERAL.search(window) is None or not (numbers := list(_NUMBER.finditer(window))):
+        if _NUMERAL.search(window) is None:
+            return _cues(window)
+        if _LETTER.search(text, max(0, begin - _MOST_LISTED * reach), begin) is None:
+            return []  # a wall of digits
+        numbers = list(_NUMBER.finditer(window))
+        if not numbers:
             return _cues(window)
         last = numbers[-1]
         between = window[last.end() :]
@@ -244,11 +250,14 @@ def after(text: str, end: int) -> int:
         if stop.group() not in ".,;\n":
             return 0
         window = window[: stop.start()]
-    said = _WORD.findall(window.lower())
-    if not said or said[0] not in _LINKS:
-        return _cue(said[0]) if said else 0
+    first = _WORD.search(window)
+    if first is None:
+        return 0
+    word = first.group().lower()
+    if word not in _LINKS:
+        return _cue(word)
     found = 0
-    for word in said:
+    for word in _WORD.findall(window.lower()):
         found |= _cue(word)
     return found | Cue.LINKED if found else 0
 

@@ -41,6 +41,13 @@ _ORDERED = re.compile(
     r"|encomenda|fatura)[a-z]*\W{0,3}(?:n[ro]?[.º°]?|number)?\W{0,3}\Z",
     re.IGNORECASE,
 )
+# Asked for, and no order: a participle behind what makes it one: `conforme pedido`, `me has pedido`.
+_ASKED_FOR = re.compile(
+    r"(?<![^\W_])(?:conforme|como|según|segundo|foi|é|era|tinham?|haviam?|têm|tem|ter|haver|ser|sido|sendo"
+    r"|fue|es|he|has|ha|hemos|han|haber|había[sn]?|habíamos)(?: (?:me|nos|te|le|les|lhe|lhes))? pedid[oa]s?"
+    r"\W{0,3}\Z",
+    re.IGNORECASE,
+)
 _FAR = 240
 _NHS = re.compile(r"(?<![^\W_])nhs(?![^\W_])|health[ -]service|health number", re.IGNORECASE)
 _PATIENT = re.compile(r"(?<![^\W_])pa[tc]ient|(?<![^\W_])paciente", re.IGNORECASE)
@@ -129,7 +136,7 @@ def nhs(
     says it is another's goes first.
     """
     if held is not None:
-        return None if _ORDERED.search(text, max(0, begin - _NEAR), begin) else held
+        return None if _ordered(text, begin) else held
     digits = _NO_DIGIT.sub("", text[begin:end])
     if digits[0] in "012" or sum(map(mul, _NHS_WEIGHTS, map(int, digits))) % 11:
         return None  # as most: this costs the least
@@ -144,6 +151,12 @@ def nhs(
         return ("UK_NHS", 0.8)
     shaped = not nearest and _NHS_SHAPE.fullmatch(text[begin:end])
     return ("UK_NHS", 0.65) if shaped and _PATIENT.search(around) else None
+
+
+def _ordered(text: str, begin: int) -> bool:
+    if not _ORDERED.search(text, max(0, begin - _NEAR), begin):
+        return False
+    return not _ASKED_FOR.search(text, max(0, begin - _SPOKEN), begin)
 
 
 def _eleven(digits: str, written: str, spoken: int) -> tuple[str, float] | None:

@@ -66,9 +66,9 @@ def redact(
     if not spans and not settled and not policy.deny:
         return _made(Redacted, (text, ()))
     choices = chosen(text, spans, policy, settled)
-    if not choices:
-        return Redacted(text)
-    return rewritten(text, choices, tools)
+    if len(choices) == 1:
+        return _with_one(text, choices[0], tools)
+    return rewritten(text, choices, tools) if choices else _made(Redacted, (text, ()))
 
 
 def rewritten(text: str, choices: Sequence[Choice], tools: Tools) -> Redacted:
