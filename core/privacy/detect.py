@@ -32,7 +32,7 @@ from core.privacy.known import Known
 from core.privacy.resolve import around_urls, resolve
 from core.privacy.spans import Span
 
-_REVISION = 5
+_REVISION = 6
 DEFAULT_THRESHOLD = 0.4
 _SURE = 0.7
 _ROUNDS = 4
