@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from core.importers.records import Conversation, Message, Record, Reject
 
@@ -41,8 +42,7 @@ def pieces_of(record: Record) -> Iterator[Piece]:
         yield Piece(part, number, last=number == len(cuts))
 
 
-@dataclass(frozen=True)
-class Placed:
+class Placed(NamedTuple):
     """A message with its place and its time in our conversation, and the row it came from."""
 
     message: Message

@@ -34,6 +34,8 @@ from core.usage import a_slot
 from core.vault import Vault
 from models import MAX_TEXT_BYTES, PiiState
 
+# Labels that are remembered for as long as a shield lasts: names of models and fields come again and again.
+_SHORT, _MOST_HARMLESS = 40, 200
 COUNT = text(
     "INSERT INTO pii_days AS d (account_id, day, slot, kind, count)"
     " SELECT f.account, current_date, :slot, f.kind, f.count FROM unnest(CAST(:accounts AS uuid[]),"
@@ -52,6 +54,7 @@ class Shield:
     vault: Vault
     version: str
     _found: Counter[str] = field(default_factory=Counter)
+    _harmless: set[tuple[str, Direction]] = field(default_factory=set, repr=False)
 
     def said(
         self,
@@ -73,7 +76,9 @@ class Shield:
         with FAIL_CLOSED:
             if honoured and author is Direction.OUTBOUND:  # who sends a text has its places answered
                 words = _canonical(words, honoured)
-            spans = [*self._spans(words, author), *given_spans(given)]
+            spans = self._spans(words, author)
+            if given:
+                spans = [*spans, *given_spans(given)]
             if not spans and not self.policy.deny and not honoured:
                 return Said(words)  # as nearly every text
             redacted = redact(words, spans, self.policy, self.vault)
@@ -146,8 +151,13 @@ class Shield:
     def label(
         self, words: str | None, author: Direction = Direction.INBOUND, honoured: Collection[str] = ()
     ) -> str | None:
-        """A name or a description as it may be stored."""
-        return self.said(words, author=author, honoured=honoured).text if words else words
+        """A name or a description as it may be stored. Short ones that come again are looked at once."""
+        if not words or (not honoured and (words, author) in self._harmless):
+            return words
+        said = self.said(words, author=author, honoured=honoured)
+        if not honoured and not said.taken and len(words) <= _SHORT and len(self._harmless) < _MOST_HARMLESS:
+            self._harmless.add((words, author))
+        return said.text
 
     def tree(self, value: Any, author: Direction = Direction.INBOUND, honoured: Collection[str] = ()) -> Any:
         """A meta as it may be stored: every string of it, its keys, and numbers that are long enough to be

@@ -142,6 +142,8 @@ def _message(document: Mapping[str, Any]) -> Message:
     key, text, kind = identity(document["key"]), document["text"], document["type"]
     if key is None or not isinstance(text, str) or not text.strip() or kind not in _TYPES:
         raise ValueError
+    if len(document) == 3:  # nothing more is told of it
+        return Message(key, kind, text)
     return Message(
         key=key,
         type=kind,
@@ -153,21 +155,28 @@ def _message(document: Mapping[str, Any]) -> Message:
         meta=_meta(document),
         parent_key=_text(document, "parent"),
         active=document.get("active") is not False,
-        entities=tuple(_entity(mapping(one), text) for one in listed(document.get("entities"))),
-        attachments=_attachments(document),
+        entities=tuple([_entity(mapping(one), text) for one in listed(document.get("entities"))]),
+        attachments=_attachments(document) if "attachments" in document else (),
     )
 
 
-def _parted(message: Message, notes: Notes) -> Iterator[Message]:
+def _parted(message: Message, notes: Notes) -> Sequence[Message]:
     """The message, or where its text is too long to store the several that together are it."""
     texts = pieces(message.text)
+    if len(texts) == 1 and texts[0] == message.text:
+        return (message,)
     if len(texts) > 1 and message.entities:
         notes.reject("too_long")
-        return
-    for number, piece in enumerate(texts, 1):
-        cut = {"part": f"{number}/{len(texts)}"} if len(texts) > 1 else {}
-        key = message.key if number == 1 else f"{message.key}#{number - 1}"
-        yield replace(message, key=key, text=piece, meta={**message.meta, **cut})
+        return ()
+    return [
+        replace(
+            message,
+            key=message.key if number == 1 else f"{message.key}#{number - 1}",
+            text=piece,
+            meta={**message.meta, "part": f"{number}/{len(texts)}"} if len(texts) > 1 else message.meta,
+        )
+        for number, piece in enumerate(texts, 1)
+    ]
 
 
 def _entity(document: Mapping[str, Any], text: str) -> Entry:

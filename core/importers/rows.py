@@ -29,13 +29,13 @@ def parse(raw: bytes, notes: Notes, limits: Limits) -> Any:
     if len(raw) > MEBIBYTE and sum(map(raw.count, (b",", b"[", b"{"))) > limits.values:
         raise Unreadable("too_many_values")
     try:
-        value = orjson.loads(raw)
-        if orjson.dumps(value).count(b'":') != raw.count(b'":'):
-            value = _loads(raw, notes)  # blanks before colons, escaped quotes, or a key twice
-    except ValueError:
-        value = _loads(raw, notes)
-    except TypeError:  # fine to read, too deep to write
-        value = _loads(raw, notes)
+        value = orjson.loads(raw)  # which takes no half of a pair, and NUL only escaped
+        if orjson.dumps(value).count(b'":') == raw.count(b'":'):
+            return mended(value, notes) if b"\\u0000" in raw else value
+    except (ValueError, TypeError):
+        pass
+    # Blanks before colons, escaped quotes, a key twice, no JSON, or fine to read and too deep to write.
+    value = _loads(raw, notes)
     return mended(value, notes) if b"\\u" in raw or b"\0" in raw else value
 
 

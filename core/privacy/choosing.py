@@ -7,7 +7,6 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from typing import NamedTuple
 
 from core.privacy.placeholders import PLACEHOLDERS
@@ -55,7 +54,7 @@ def chosen(  # noqa: C901 (what costs nothing goes first)
     choices = _choices(text, spans, policy)
     if policy.deny:
         choices += _denied(text, policy)
-    elif not settled and len(choices) < 2 and not _bracketed(text):
+    elif len(choices) < 2 and not settled and "[" not in text and "<" not in text:
         return choices
     kept = [
         Choice(one.type, one.begin, one.end, one.score, one.source, one.operator, settled=True)
@@ -65,7 +64,7 @@ def chosen(  # noqa: C901 (what costs nothing goes first)
     if not choices:
         return sorted(kept, key=_place)
     placeholders = [found.span() for found in PLACEHOLDERS.finditer(text)] if _bracketed(text) else []
-    if not kept and not placeholders and all(one.end <= next_.begin for one, next_ in pairwise(choices)):
+    if not kept and not placeholders and _apart(choices):
         return choices
     taken = _Taken()
     for one in kept:
@@ -81,6 +80,16 @@ def chosen(  # noqa: C901 (what costs nothing goes first)
     return taken.choices()
 
 
+def _apart(choices: Iterable[Choice]) -> bool:
+    """Whether they are in order, none over another."""
+    past = 0
+    for _, begin, end, *_ in choices:
+        if begin < past:
+            return False
+        past = end
+    return True
+
+
 def _bracketed(text: str) -> bool:
     """Whether a placeholder may be in it."""
     return "[" in text or "<" in text
@@ -89,13 +98,14 @@ def _bracketed(text: str) -> bool:
 def _choices(text: str, spans: Iterable[Span], policy: Policy) -> list[Choice]:
     """What a caller gives is told at the least, whatever the policy looks for by itself."""
     size = len(text)
+    operators, default, thresholds = policy.operators, policy.default, policy.thresholds
     choices: list[Choice] = []
     for kind, begin, end, score, source in spans:
         if begin < 0 or end > size:
             begin, end = max(begin, 0), min(end, size)  # noqa: PLW2901 (within the text)
-        operator = policy.operators.get(kind, policy.default)
+        operator = operators.get(kind, default)
         given = source == "given"
-        if operator is _KEEP or (not given and score < policy.thresholds.get(kind, 0)):
+        if operator is _KEEP or (thresholds and not given and score < thresholds.get(kind, 0)):
             if not given:
                 continue
             operator = Operator.ANNOTATE

@@ -153,6 +153,7 @@ def _index() -> dict[str, int]:
 
 
 _INDEX = _index()
+_LETTER = re.compile(r"[^\W\d_]")
 _WORD = re.compile(r"[^\W\d_]+(?:[-'][^\W\d_]+)*")
 _HALF = re.compile(r"\A(?:[-']?[^\W\d_]+)+")
 _LINKS = FILLING | words("""
@@ -174,9 +175,17 @@ def topics(text: str, begin: int, reach: int = _BEFORE) -> list[int]:
     before personal data that was found or redacted are spent, so that it makes no difference which it is.
     """
     for _ in range(_MOST_LISTED):
-        least = max(0, begin - reach)
-        window = _window(text, least, begin)
-        numbers = list(_NUMBER.finditer(window)) if _NUMERAL.search(window) else ()
+        least = begin - reach
+        if least > 0:
+            window = _window(text, least, begin)
+        else:
+            least = 0
+            window = text[:begin].lower()
+        if _NUMERAL.search(window) is None:
+            return _cues(window)
+        if _LETTER.search(text, max(0, begin - _MOST_LISTED * reach), begin) is None:
+            return []  # a wall of digits
+        numbers = list(_NUMBER.finditer(window))
         if not numbers:
             return _cues(window)
         last = numbers[-1]
@@ -203,6 +212,8 @@ def _window(text: str, least: int, begin: int) -> str:
 def _cues(window: str) -> list[int]:
     said = _WORD.findall(window)
     said.reverse()
+    if "-" not in window and "'" not in window and "nr" not in window and "nummer" not in window:
+        return list(filter(None, map(_INDEX.get, said)))  # no word made of several
     return [
         cue
         for word in said
@@ -231,7 +242,7 @@ def _stem(word: str) -> int:
 
 def after(text: str, end: int) -> int:
     """What the cue words behind a place speak for: `123-45-6789 is my SSN`."""
-    if text[end + 1 : end + 2].isdigit():
+    if end >= len(text) or text[end + 1 : end + 2].isdigit():
         return 0
     window = text[end : end + _AFTER]
     stop = _STOP.search(window)
@@ -239,11 +250,14 @@ def after(text: str, end: int) -> int:
         if stop.group() not in ".,;\n":
             return 0
         window = window[: stop.start()]
-    said = _WORD.findall(window.lower())
-    if not said or said[0] not in _LINKS:
-        return _cue(said[0]) if said else 0
+    first = _WORD.search(window)
+    if first is None:
+        return 0
+    word = first.group().lower()
+    if word not in _LINKS:
+        return _cue(word)
     found = 0
-    for word in said:
+    for word in _WORD.findall(window.lower()):
         found |= _cue(word)
     return found | Cue.LINKED if found else 0
 

@@ -32,7 +32,7 @@ from core.privacy.known import Known
 from core.privacy.resolve import around_urls, resolve
 from core.privacy.spans import Span
 
-_REVISION = 5
+_REVISION = 6
 DEFAULT_THRESHOLD = 0.4
 _SURE = 0.7
 _ROUNDS = 4
@@ -61,11 +61,14 @@ class Scope:
     kinds: frozenset[str] | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
     known: Known | None = None
+    read: numbers.Regions = field(init=False, repr=False, compare=False)
     street: bool = field(init=False)
     quiet: bool = field(init=False)  # nothing is looked for that the gate does not know
 
     def __post_init__(self) -> None:
         street = self.kinds is not None and "STREET_ADDRESS" in self.kinds
+        every = (*self.regions, *phones.DEFAULT_REGIONS) if self.regions else phones.DEFAULT_REGIONS
+        object.__setattr__(self, "read", numbers.Regions(every, self.regions))
         object.__setattr__(self, "street", street)
         object.__setattr__(self, "quiet", self.known is None and not street)
 
@@ -92,7 +95,8 @@ _MATCHERS: Mapping[int, Callable[[str, list[Found]], None]] = {
 # What is made of digits, however it is called.
 _IN_DIGITS = frozenset({Gate.BIRTH, Gate.PAPER, Gate.CODE})
 # In the order of the gates; None where another matcher reads them. Plain numbers, for enumerations cost time.
-_ORDERED = tuple((_MATCHERS.get(gate), gate in _IN_DIGITS) for gate in Gate)
+_WITH_DIGITS = tuple(_MATCHERS.get(gate) for gate in Gate)
+_WITHOUT = tuple(None if gate in _IN_DIGITS else _MATCHERS.get(gate) for gate in Gate)
 _NUMERAL, _DIGITS, _BANK, _ODD = int(Gate.NUMERAL), int(Gate.DIGITS), int(Gate.BANK), int(Gate.ODD)
 # What may be without a digit and without an at sign.
 _IN_LETTERS = frozenset(
@@ -112,38 +116,42 @@ def detect(text: str, scope: Scope = DEFAULT) -> list[Span]:
     Where something was found the rest is looked at again without it, until nothing more is: neighbours that
     are glued together hide each other, and what is taken from a text must not lay bare what nobody saw.
     """
-    plain = text
     gates = hits(text)
-    if gates == _FOLD_FIRST:
-        plain = fold(text)
-        gates = hits(plain)
-    if (not gates or gates == _ONLY_A_DIGIT) and scope.quiet:
-        return []
-    return _looked(blank(plain), gates, scope)
+    if len(gates) < 2:
+        if gates == _FOLD_FIRST:
+            text = fold(text)
+            gates = hits(text)
+        if scope.quiet and (not gates or gates == _ONLY_A_DIGIT):
+            return []
+    return _looked(blank(text), gates, scope)
 
 
 def _looked(plain: str, gates: list[int], scope: Scope) -> list[Span]:
     spans: list[Span] = []
     wanted = _ALL if scope.kinds is None else scope.kinds
+    quiet = scope.quiet
+    mixed = False
     for _ in range(_ROUNDS):
         found, known = _found(plain, gates, scope)
         kept = _kept(found, scope) if found else found
         if not kept:
             break
+        mixed = bool(spans)  # each round tells its own in order
         for one in kept:
-            if one[3] in wanted:
+            score, begin, end, kind = one
+            if kind in wanted:
                 source = "known" if known and one in known else "structured"
-                spans.append(_made(Span, (one[3], one[1], one[2], one[0], source)))
+                spans.append(_made(Span, (kind, begin, end, score, source)))
         seen, plain = plain, _blanked(plain, kept)
-        if scope.quiet and _IN_LETTERS.isdisjoint(gates) and _LEFT.search(plain) is None:
+        if quiet and _IN_LETTERS.isdisjoint(gates) and _LEFT.search(plain) is None:
             break
         gates = hits(plain)
-        if (not gates or gates == _ONLY_A_DIGIT) and scope.quiet:
+        if quiet and (not gates or gates == _ONLY_A_DIGIT):
             break
         # The words beside a number may have been another's, so these are looked at in any case.
         if _DIGITS not in gates and _free(seen, found, kept):
             break
-    if len(spans) > 1:
+    if mixed:
         spans.sort(key=_begin)
     return spans
 
@@ -155,10 +163,8 @@ def _begin(span: Span) -> int:
 def _found(plain: str, gates: list[int], scope: Scope) -> tuple[list[Found], Collection[Found]]:
     """The candidates of every matcher, and those among them that are known identities."""
     found: list[Found] = []
-    numeral = bool(gates) and gates[0] == _NUMERAL
-    for gate in gates:
-        matcher, in_digits = _ORDERED[gate]
-        if matcher is not None and (numeral or not in_digits):
+    for matcher in map((_WITH_DIGITS if _NUMERAL in gates else _WITHOUT).__getitem__, gates):
+        if matcher is not None:
             matcher(plain, found)
     digits = _DIGITS in gates
     if digits:
@@ -210,8 +216,7 @@ def _free(text: str, found: list[Found], kept: list[Found]) -> bool:
 def _digits(text: str, gates: list[int], scope: Scope, found: list[Found]) -> None:
     if _BANK in gates:
         finance.bank_numbers(text, found)
-    regions = (*scope.regions, *phones.DEFAULT_REGIONS) if scope.regions else phones.DEFAULT_REGIONS
-    numbers.find(text, found, numbers.Regions(regions, scope.regions))
+    numbers.find(text, found, scope.read)
 
 
 def _kept(found: list[Found], scope: Scope) -> list[Found]:
@@ -219,7 +224,8 @@ def _kept(found: list[Found], scope: Scope) -> list[Found]:
 
     A kind nobody wants still keeps others off its place, but for an address of a page, which holds others.
     """
-    found = around_urls(found)
+    if len(found) > 1:
+        found = around_urls(found)
     if scope.kinds is not None and "URL" not in scope.kinds:
         found = [one for one in found if one[3] != "URL"]
     if scope.thresholds:

@@ -60,7 +60,11 @@ def odd(text: str) -> bool:
 
 def fold(text: str) -> str:
     """The text in plain characters, position for position."""
-    return text.translate(_TABLE) if odd(text) else text
+    return text if text.isascii() else _ODD.sub(_plain, text)
+
+
+def _plain(held: re.Match[str]) -> str:
+    return _TABLE[ord(held[0])]
 
 
 # A mask, and the last digits it shows: they belong to it.

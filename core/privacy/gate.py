@@ -61,11 +61,14 @@ class Sign(NamedTuple):
     marks: tuple[str, ...] = ()
 
 
-_SECRET_WORDS = words("""
+# Where no word goes on. What counts letters counts them from here alone: what counts them from each letter on
+# makes the engine a state for every word there is.
+_EDGE = "(?:\\A|[^a-z0-9_])"
+_KEY_WORDS = words("""
     akia gho_ ghp_ ghr_ ghs_ ghu_ github_pat_ glpat- gldt- glrt- glptt- glsoat- glcbt- glagent- gloas-
     xoxa- xoxb- xoxe- xoxo- xoxp- xoxr- xoxs- xapp- sk_live sk_test rk_live rk_test pk_live pk_test whsec_
     aiza ya29. gocspx- npm_ pypi- hf_ dop_v1_ shpat_ shpca_ shppa_ shpss_ sq0atp- sq0csp- eaac rdme_ lin_api_
-    xai- gsk_ r8_ pplx- nvapi- -----begin
+    xai- gsk_ r8_ pplx- nvapi-
 """)
 _BIRTH_WORDS = words("""
     birth date-of-birth born dob d.o.b do.b d.ob bday geboren geburts geb. geb naissance né née nacimiento
@@ -106,16 +109,18 @@ SIGNS: Sequence[Sign] = (
         marks=(":", "-", "."),
     ),
     Sign(
-        shape=r"[0-9]{2}\.?[0-9]{3}\.?[0-9]{3}[- ]?[a-z]|[klm][0-9]{7}[a-z]|[xyz][- ]?[0-9]{7}[- ]?[a-z]"
+        shape=rf"{_EDGE}(?:[0-9]{{2}}\.?[0-9]{{3}}\.?[0-9]{{3}}[- ]?[a-z]"
+        r"|[klm][0-9]{7}[a-z]|[xyz][- ]?[0-9]{7}[- ]?[a-z]"
         r"|[a-z]{2}[ -]?[0-9]{2}[ -]?[0-9]{2}[ -]?[0-9]{2}[ -]?[a-d]"
         r"|[a-z]{6}[0-9lmnp-v]{2}[a-ehlmprst][0-9lmnp-v]{2}[a-z][0-9lmnp-v]{3}[a-z]"
-        r"|[a-z]{5}[0-9]{4}[a-z]|[0-9] ?2[ab] ?[0-9]{3}",
+        r"|[a-z]{5}[0-9]{4}[a-z])|[0-9] ?2[ab] ?[0-9]{3}",
     ),
     Sign(shape=r"[a-z]{2}[0-9]{2}[ -]{0,2}[a-z0-9]{2}", digit=True),
     Sign(
-        words=_SECRET_WORDS,
-        shape=r"a(?:sia|roa|ida|gpa)[a-z0-9]{9}|anpa[a-z0-9]{9}|sk-[a-z0-9]|sg\.[a-z0-9_-]{9}"
-        r"|(?:sk|ac)[0-9a-f]{16}|key-[0-9a-f]{9}|[0-9]{8}:aa|eyj[a-z0-9_-]{8}",
+        words=frozenset({"-----begin"}),
+        shape=rf"{_EDGE}(?:{'|'.join(map(re.escape, sorted(_KEY_WORDS)))}"
+        r"|a(?:sia|roa|ida|gpa)[a-z0-9]{9}|anpa[a-z0-9]{9}|sk-[a-z0-9]|sg\.[a-z0-9_-]{9}"
+        r"|(?:sk|ac)[0-9a-f]{16}|key-[0-9a-f]{9}|eyj[a-z0-9_-]{8})|[0-9]{8}:aa",
     ),
     Sign(
         shape=rf"(?:{CALLED})[\"']?(?: ?[:=]| ?->| (?:is|ist|lautet|est|es|é|war|was|are)[ :])"
@@ -128,7 +133,7 @@ SIGNS: Sequence[Sign] = (
     Sign(
         shape=rf"://[^{_SPACE}/:@]{{1,64}}:[^{_SPACE}/:@]{{3}}|(?:bearer|basic) [a-z0-9+/_.=~-]{{16}}",
     ),
-    Sign(shape=r"[13lmtd][1-9a-z]{25}|(?:bc1|ltc1|addr1)[02-9a-z]{11}|0x[0-9a-f]{40}"),
+    Sign(shape=rf"{_EDGE}[13lmtd][1-9a-z]{{25}}|(?:bc1|ltc1|addr1)[02-9a-z]{{11}}|0x[0-9a-f]{{40}}"),
     Sign(starts=_BIC_WORDS, shape=r"bic(?:code)?(?:[^a-z]|\z)"),
     Sign(starts=_BIRTH_WORDS, shape="zur welt"),
     Sign(starts=_PAPER_WORDS, shape=r"(?:\A|[^a-z])pass(?:[^a-z]|\z)"),

@@ -117,6 +117,8 @@ def _compiled(identities: tuple[Identity, ...]) -> Known | None:
         # Many names are asked for word by word of the text, so that their number does not count.
         first_words = frozenset(word for spelling in few if (word := _first_word(spelling)))
         few = {spelling for spelling in few if not _first_word(spelling)}
+    # Who has a longer one has the shorter one, too.
+    least = {sign for sign in few if not any(other != sign and other in sign for other in few)}
     words = "\n".join(["\t".join(sorted(held)) for held in (parts, whole, exact, emails, phones)])
     return Known(
         version=sha256(words.encode("utf-8", "surrogatepass")).hexdigest()[:16],
@@ -124,7 +126,7 @@ def _compiled(identities: tuple[Identity, ...]) -> Known | None:
         exact=_alternatives(exact | emails),
         emails=frozenset(emails),
         phones=tuple(sorted(phones)),
-        signs=tuple(sorted(few)),
+        signs=tuple(sorted(least)),
         first_words=first_words,
     )
 

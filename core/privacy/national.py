@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache
+from operator import mul
 
 from core.privacy.context import Cue, after, says, topics
 from core.privacy.found import Found
@@ -26,15 +27,25 @@ _LETTERED = re.compile(
     r")(?![\w•])(?!-[0-9A-Z])",
     re.IGNORECASE,
 )
+_SPANISH = "TRWAGMYFPDXBNJZSQVHLCKE"
+_SPANISH_STARTS = str.maketrans("XYZ", "012", "KLM")
 _NINO = re.compile(r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z][0-9]{6}[A-D]")
 _NEAR = 20
 TEN = 10
 _SPOKEN = 60
 _SENTENCE = re.compile(r"[.!?;][ \n]|(?<![:=])\r?\n")
 _NO_DIGIT = re.compile("[^0-9]+")
+_NHS_WEIGHTS = range(10, 0, -1)
 _ORDERED = re.compile(
     r"(?<![^\W_])(?:order|bestell|invoice|rechnung|ticket|tracking|sendung|commande|facture|colis|pedido|factura"
     r"|encomenda|fatura)[a-z]*\W{0,3}(?:n[ro]?[.º°]?|number)?\W{0,3}\Z",
+    re.IGNORECASE,
+)
+# Asked for, and no order: a participle behind what makes it one: `conforme pedido`, `me has pedido`.
+_ASKED_FOR = re.compile(
+    r"(?<![^\W_])(?:conforme|como|según|segundo|foi|é|era|tinham?|haviam?|têm|tem|ter|haver|ser|sido|sendo"
+    r"|fue|es|he|has|ha|hemos|han|haber|había[sn]?|habíamos)(?: (?:me|nos|te|le|les|lhe|lhes))? pedid[oa]s?"
+    r"\W{0,3}\Z",
     re.IGNORECASE,
 )
 _FAR = 240
@@ -48,7 +59,7 @@ _KINDS = {
     "pan": "IN_PAN", "nir": "FR_NIR",
 }  # fmt: skip
 
-_CHECKS = {"nif": "es.nif", "nie": "es.nie", "cf": "it.codicefiscale", "pan": "in_.pan", "nir": "fr.nir"}
+_CHECKS = {"cf": "it.codicefiscale", "pan": "in_.pan", "nir": "fr.nir"}
 
 
 @cache
@@ -125,19 +136,27 @@ def nhs(
     says it is another's goes first.
     """
     if held is not None:
-        return None if _ORDERED.search(text, max(0, begin - _NEAR), begin) else held
+        return None if _ordered(text, begin) else held
+    digits = _NO_DIGIT.sub("", text[begin:end])
+    if digits[0] in "012" or sum(map(mul, _NHS_WEIGHTS, map(int, digits))) % 11:
+        return None  # as most: this costs the least
     ended = list(_SENTENCE.finditer(text, max(0, begin - _SPOKEN), begin))
     if ended:  # what the sentence before this one speaks of is no word for this number
         cues = topics(text, begin, begin - ended[-1].end())
     nearest = next((cue for cue in cues if cue != Cue.NUMBER), 0)
-    digits = _NO_DIGIT.sub("", text[begin:end])
-    if nearest & _NO_NHS or digits[0] in "012" or not _check("gb.nhs")(digits):
+    if nearest & _NO_NHS or not _check("gb.nhs")(digits):
         return None
     around = text[max(0, begin - _FAR) : end + _FAR]
     if _NHS.search(around):
         return ("UK_NHS", 0.8)
     shaped = not nearest and _NHS_SHAPE.fullmatch(text[begin:end])
     return ("UK_NHS", 0.65) if shaped and _PATIENT.search(around) else None
+
+
+def _ordered(text: str, begin: int) -> bool:
+    if not _ORDERED.search(text, max(0, begin - _NEAR), begin):
+        return False
+    return not _ASKED_FOR.search(text, max(0, begin - _SPOKEN), begin)
 
 
 def _eleven(digits: str, written: str, spoken: int) -> tuple[str, float] | None:
@@ -185,7 +204,7 @@ def _lettered(text: str, held: re.Match[str], name: str, written: str) -> float:
         if says(text, begin, end, Cue.NINO):
             return 0.85
         return 0.6 if written == upper and _NINO.fullmatch(bare) and bare[:2] not in _NO_NINO else 0.0
-    if not _check(_CHECKS[name])(bare):
+    if not (_check(_CHECKS[name])(bare) if name in _CHECKS else _spanish(bare)):
         return 0.0
     if name == "pan":
         return 0.85 if says(text, begin, end, Cue.PAN) else 0.5 if written == upper else 0.0
@@ -195,3 +214,8 @@ def _lettered(text: str, held: re.Match[str], name: str, written: str) -> float:
         return 0.9
     cues = topics(text, begin, _NEAR)
     return 0.0 if (cues and cues[0] & Cue.OTHER) or after(text, end) & Cue.OTHER else 0.7
+
+
+def _spanish(bare: str) -> bool:
+    """Whether the letter at its end is that of a NIF or NIE."""
+    return _SPANISH[int(bare[:-1].translate(_SPANISH_STARTS)) % len(_SPANISH)] == bare[-1]

@@ -57,6 +57,8 @@ _FOURS = re.compile(r"[0-9]{4}(?:[ -][0-9]{4}){2,}")
 _YEARS = re.compile(r"(?:19|20)[0-9]{2}(?:[ -]{1,3}(?:19|20)[0-9]{2})+")
 _GLUED = re.compile(r"[\w•]|[-/_.:,][0-9A-Za-z_]|%")
 _FOUND = frozenset((BLANK, TAKEN))
+_PARTING = b"+ .-/()"
+_DATED = frozenset("-./")
 _NEAR = 30
 _SHORTEST_DATE = 8
 _ORDER = -2
@@ -77,15 +79,19 @@ class Regions:
 def find(text: str, out: list[Found], regions: Regions) -> None:
     """Every card, phone and identity number written in digits."""
     covered = "•" in text
+    reader = _Run(text, out, regions)
     for run in _RUN.finditer(text):
         begin, end = run.span()
         if end - begin < phones.SHORTEST or (covered and _masked(text, begin)):
             continue
+        if end - begin < _SHORTEST_DATE or _DATED.isdisjoint(run[0]) or not _DATE.search(text, begin, end):
+            reader.read(begin, end)
+            continue
         for piece in _without_dates(text, begin, end):
-            _Run(text, out, regions).read(*piece)
+            reader.read(*piece)
     if "#" in text:
         for hashed in _HASHED.finditer(text):
-            _Run(text, out, regions).read(*hashed.span("run"))
+            reader.read(*hashed.span("run"))
     if ":" in text:
         for short in _SHORT.finditer(text):
             begin, end = short.span("number")
@@ -101,8 +107,6 @@ def _masked(text: str, begin: int) -> bool:
 
 
 def _without_dates(text: str, begin: int, end: int) -> list[tuple[int, int]]:
-    if end - begin < _SHORTEST_DATE or _DATE.search(text, begin, end) is None:
-        return [(begin, end)]
     pieces: list[tuple[int, int]] = []
     for date in _DATE.finditer(text, begin, end):
         if date.start() > begin:
@@ -114,7 +118,7 @@ def _without_dates(text: str, begin: int, end: int) -> list[tuple[int, int]]:
 
 
 class _Run:
-    """One run: reads windows of its groups; what it finds goes to `out`."""
+    """One run after the other: reads windows of its groups; what it finds goes to `out`."""
 
     __slots__ = ("beside", "beside_of", "cut", "groups", "loose", "out", "regions", "text")
 
@@ -131,18 +135,21 @@ class _Run:
     def read(self, begin: int, end: int) -> None:
         """The whole first, then what lies between two spaces, longest first."""
         text = self.text
+        self.loose = self.cut = False
         groups = self.groups = [found.span() for found in _DIGITS.finditer(text, begin, end)]
-        if text[end - 1].isdigit() and _GLUED.match(text, end) and not _EXTENSION.match(text, end):
+        if _GLUED.match(text, end) and text[end - 1].isdigit() and not _EXTENSION.match(text, end):
             glued = groups.pop()
             # What goes on into the glued group is no number of its own.
             self.cut = bool(groups) and text[groups[-1][1] : glued[0]].strip("(+)") != " "
         count = [0]
+        total = 0
         for first, last in groups:
-            count.append(count[-1] + last - first)
-        if count[-1] < phones.SHORTEST:
+            total += last - first
+            count.append(total)
+        if total < phones.SHORTEST:
             return
         whole = _sign(text, begin, groups[0][0])
-        if count[-1] <= _MOST_DIGITS and not self.cut and self._window(whole, 0, len(groups)):
+        if total <= _MOST_DIGITS and not self.cut and self._window(whole, 0, len(groups)):
             return
         at = 0 if len(groups) > 1 else 1
         while at < len(groups):
@@ -180,16 +187,16 @@ class _Run:
             self.beside, self.beside_of = topics(self.text, begin), begin
 
     def _window(self, begin: int, first: int, last: int) -> bool:
-        text, groups = self.text, self.groups
-        end = groups[last - 1][1]
-        digits = text[begin:end]
-        if not digits.isdigit():
-            digits = "".join([text[a:b] for a, b in groups[first:last]])
-        if text[begin] == "(" and ")" not in text[begin:end]:
-            begin += 1
-        written = text[begin:end]
+        text = self.text
+        end = self.groups[last - 1][1]
+        digits = written = text[begin:end]
+        if not written.isdigit():
+            digits = written.encode().translate(None, _PARTING).decode()
+            if written[0] == "(" and ")" not in written:
+                begin += 1
+                written = written[1:]
         if begin != self.beside_of:
-            self._look_beside(begin)
+            self.beside, self.beside_of = topics(text, begin), begin
         held = None
         behind = after(text, end)
         if "+" not in written[:2]:

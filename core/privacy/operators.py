@@ -66,12 +66,14 @@ def redact(
     if not spans and not settled and not policy.deny:
         return _made(Redacted, (text, ()))
     choices = chosen(text, spans, policy, settled)
-    if not choices:
-        return Redacted(text)
-    return rewritten(text, choices, tools)
+    if len(choices) == 1:
+        return _with_one(text, choices[0], tools)
+    return rewritten(text, choices, tools) if choices else _made(Redacted, (text, ()))
 
 
 def rewritten(text: str, choices: Sequence[Choice], tools: Tools) -> Redacted:
+    if len(choices) == 1:
+        return _with_one(text, choices[0], tools)
     parts: list[str] = []
     taken: list[Taken] = []
     done = length = 0
@@ -88,6 +90,15 @@ def rewritten(text: str, choices: Sequence[Choice], tools: Tools) -> Redacted:
         done, length = end, past
     parts.append(text[done:])
     return Redacted("".join(parts), tuple(taken))
+
+
+def _with_one(text: str, choice: Choice, tools: Tools) -> Redacted:
+    """The same of one, as most texts that have any."""
+    kind, begin, end, score, source, operator, settled = choice
+    value = text[begin:end]
+    written = masked(kind, value) if operator is _MASK and not settled else _written(value, choice, tools)
+    taken = _made(Taken, (kind, begin, end, begin, begin + len(written), score, source, operator))
+    return _made(Redacted, (f"{text[:begin]}{written}{text[end:]}", (taken,)))
 
 
 def _written(value: str, choice: Choice, tools: Tools) -> str:

@@ -66,7 +66,7 @@ class Policy:
     identities: tuple[Member, ...] = ()
     opted: frozenset[str] = frozenset()
 
-    @property
+    @cached_property
     def on(self) -> bool:
         """Something is looked for."""
         return bool(self.kinds() or (self.deny and self.operator(DENIED) is not Operator.KEEP))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from itertools import pairwise
 
 from core.privacy.found import Found
 
@@ -17,7 +16,12 @@ _LEAST_PIECE = 4
 def resolve(found: Iterable[Found]) -> list[Found]:
     """The best first: higher score, then longer, then earlier; a URL is cut around what stands in it."""
     in_order = sorted(found, key=_place)
-    if all(one[2] <= after[1] for one, after in pairwise(in_order)):
+    past = 0
+    for one in in_order:
+        if one[1] < past:
+            break
+        past = one[2]
+    else:
         return in_order
     begins: list[int] = []
     ends: list[int] = []

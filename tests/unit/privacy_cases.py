@@ -98,7 +98,13 @@ HELD = {
         "DL: [D123-4567-8901]",
         "Führerschein [B072RRE2I55]",
     ],
-    "UK_NHS": ["NHS [943 476 5919]", "my nhs number is [9434765919]"],
+    "UK_NHS": [
+        "NHS [943 476 5919]",
+        "my nhs number is [9434765919]",
+        "o meu NHS, conforme pedido: [943 476 5919]",
+        "el número NHS que me has pedido [9434765919]",
+        "nhs que foi pedida: [943-476-5919]",
+    ],
     "UK_NINO": ["NI number [QQ123456C]", "[AB123456C]", "nino [jg103759a]"],
     "DE_TAX_ID": [
         "Steuer-ID [36 574 261 809]",
@@ -145,6 +151,8 @@ HELD = {
 CASES = [(kind, case) for kind, cases in HELD.items() for case in cases]
 LOOK_ALIKES = [
     "order id 123456789012",
+    "NHS: o meu pedido 9434765919",
+    "el NHS no, el número de pedido 9434765919",
     "order #4155552671",
     "version 1.2.3.4",
     "v1.2.3.4",
