@@ -16,8 +16,8 @@ from core.errors import Conflict, InvalidInput, NotAuthenticated, NotFound
 from core.ledger import account_for, next_run
 from core.limits import AccountLimits
 from core.quotas import read_limits
-from core.rows import as_id, checked_text, database_now
-from models import Account, ApiToken, Bot, LoginLink, Reason, Task, TaskClock, TaskState
+from core.rows import as_id, checked_text, database_now, not_found
+from models import Account, ApiToken, Bot, Contact, LoginLink, Reason, Task, TaskClock, TaskState
 
 PREFIX = "ct_"
 SCOPES = ("read", "write", "pii:read")
@@ -29,13 +29,14 @@ PAGES_LIFETIME = timedelta(days=7)
 
 @dataclass(frozen=True)
 class Caller:
-    """Who a token stands for. With a conversation it opens that one alone."""
+    """Who a token stands for. With a conversation it opens that one alone, with a contact what is theirs."""
 
     account_id: uuid.UUID
     token_id: uuid.UUID
     scopes: frozenset[str]
     limits: AccountLimits = AccountLimits()  # noqa: RUF009 (frozen)
     conversation_id: uuid.UUID | None = None
+    contact_id: uuid.UUID | None = None
 
     @property
     def name(self) -> str:
@@ -116,8 +117,16 @@ def create_token(
     *,
     scopes: tuple[str, ...] = USUAL,
     lifetime: timedelta | None = None,
+    contact_id: uuid.UUID | str | None = None,
 ) -> tuple[ApiToken, str]:
-    """A token's row and its secret, which is told only here."""
+    """A token's row and its secret, which is told only here.
+
+    With a contact it opens that contact's own conversations and nothing else (core/conversing.py).
+
+    Raises:
+        InvalidInput: the name, a scope or the lifetime. NotFound: the account has no such contact.
+
+    """
     unknown = set(scopes) - set(SCOPES)
     if unknown or not scopes:
         raise InvalidInput(f"Scopes are {', '.join(SCOPES)}.")
@@ -126,6 +135,7 @@ def create_token(
     secret = PREFIX + secrets.token_urlsafe(32)
     row = ApiToken(
         account_id=account_id,
+        contact_id=None if contact_id is None else _contact(session, account_id, contact_id),
         name=checked_text(name, "The name", longest=200),
         prefix=secret[:9],
         token_sha256=_digest(secret),
@@ -136,6 +146,13 @@ def create_token(
     session.flush()
     session.refresh(row)
     return row, secret
+
+
+def _contact(session: Session, account_id: uuid.UUID, contact_id: uuid.UUID | str) -> uuid.UUID:
+    contact = session.get(Contact, as_id(contact_id, Contact))
+    if contact is None or contact.account_id != account_id:
+        raise not_found(Contact)
+    return contact.id
 
 
 def list_tokens(session: Session) -> list[ApiToken]:
@@ -163,7 +180,7 @@ def authenticate(session: Session, secret: str) -> Caller:
     """
     row = session.execute(
         text(
-            "SELECT t.id, account_id, scopes, last_used_on = current_date AS used_today,"
+            "SELECT t.id, account_id, contact_id, scopes, last_used_on = current_date AS used_today,"
             " a.settings -> 'limits' AS limits FROM api_tokens t"
             " JOIN accounts a ON a.id = account_id WHERE token_sha256 = :digest AND revoked_at IS NULL"
             " AND closed_at IS NULL AND (expires_at IS NULL OR expires_at > now())"
@@ -176,7 +193,8 @@ def authenticate(session: Session, secret: str) -> Caller:
         session.execute(
             update(ApiToken).where(ApiToken.id == row.id).values(last_used_on=datetime.now(UTC).date())
         )
-    return Caller(row.account_id, row.id, frozenset(row.scopes), read_limits(row.limits))
+    limits = read_limits(row.limits)
+    return Caller(row.account_id, row.id, frozenset(row.scopes), limits, contact_id=row.contact_id)
 
 
 def create_login_link(session: Session, account_id: uuid.UUID) -> str:

@@ -20,11 +20,13 @@ from sqlalchemy.orm import Session
 from core.context import Context, news_after_commit
 from core.deliveries import announce, announce_budget
 from core.errors import InvalidInput, PrivacyFailed, RunFailed, Unavailable
+from core.following import follow_up
 from core.keys import KeyUnusable
 from core.messages import append
 from core.outcomes import Answer, Failure
 from core.privacy.policy import Direction
 from core.settings import Settings
+from core.suggestions import with_suggestions
 from core.usage import count_usage
 from core.work import Claim, Lease, LeaseLost, pause_tasks, postpone
 from models import MAX_TEXT_BYTES, ErrorClass, Event, MessageType, PiiState
@@ -44,6 +46,11 @@ ATTEMPTS_OF = {
 }
 
 LOCK_CONVERSATION = text("SELECT purge_epoch FROM conversations WHERE id = :id FOR UPDATE")
+# With the quick replies that the bot is configured with, or asked to give.
+LOCK_TALK = text(
+    "SELECT c.purge_epoch, (SELECT b.meta -> 'suggestions' FROM bots b WHERE b.id = c.bot_id) AS suggestions"
+    " FROM conversations c WHERE c.id = :id FOR UPDATE OF c"
+)
 LOCK_RUN = text("SELECT 1 FROM runs WHERE id = :id AND epoch = :epoch AND state = 'running' FOR UPDATE")
 SUCCEED = text(
     "UPDATE runs SET state = 'succeeded', lease_until = NULL, finished_at = now(), request = NULL,"
@@ -113,9 +120,10 @@ def store(session: Session, claimed: Claim, seen: int, answer: Answer) -> str:
     A run that never had a conversation stores no message: its answer is told and nothing else.
     """
     purge_epoch: int | None = seen
+    suggestions: Any = None
     if claimed.conversation_id is not None:
-        place = {"id": claimed.conversation_id}
-        purge_epoch = session.execute(LOCK_CONVERSATION, place).scalar_one_or_none()
+        row = session.execute(LOCK_TALK, {"id": claimed.conversation_id}).one_or_none()
+        purge_epoch, suggestions = row or (None, None)
     guard = {"id": claimed.id, "epoch": claimed.epoch}
     if purge_epoch is None or session.execute(LOCK_RUN, guard).one_or_none() is None:
         raise LeaseLost("The run went on without us.")
@@ -124,14 +132,16 @@ def store(session: Session, claimed: Claim, seen: int, answer: Answer) -> str:
     replies = claimed.conversation_id is not None and bool(answer.text)
     said = ""
     if replies:
+        words, meta = with_suggestions(answer.text, suggestions)
         written = append(
             session,
             claimed.conversation_id,  # type: ignore[arg-type]
             MessageType.CHECKPOINT if claimed.compacts else MessageType.BOT,
-            answer.text,
+            words,
             run_id=claimed.id,
             step="reply",
             account_id=claimed.account_id,
+            meta=meta,
             author=Direction.OUTBOUND,
         )
         # What nobody may see yet is summed up once it was annotated.
@@ -147,6 +157,7 @@ def store(session: Session, claimed: Claim, seen: int, answer: Answer) -> str:
         announce(session, Event.SUCCESS, [claimed.id])
     if claimed.conversation_id is not None:
         news_after_commit(session, claimed.account_id, claimed.conversation_id)
+    follow_up(session, claimed.conversation_id)
     return "succeeded"
 
 
@@ -273,6 +284,7 @@ def _write_failure(
     announce(session, Event.FAILURE, [claimed.id])
     if failure.error_class is ErrorClass.BUDGET:
         announce_budget(session, [claimed.id])
+    follow_up(session, claimed.conversation_id)
     return "failed"
 
 

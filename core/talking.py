@@ -190,6 +190,27 @@ def _turn(
     channel: str | None = None,
 ) -> Run:
     """A run of a conversation that is locked, with the message it answers."""
+    run = begin_turn(session, conversation, action, request, listened=listened, channel=channel)
+    if run is None:
+        raise Conflict("A turn is under way in this conversation.")
+    if text is not None and conversation is not None:
+        append(
+            session, conversation.id, MessageType.USER, text, run_id=run.id, step="prompt", entities=entities
+        )
+        count_usage(session, run.account_id, messages=1)
+    return run
+
+
+def begin_turn(
+    session: Session,
+    conversation: Conversation | None,
+    action: Action,
+    request: TurnRequest = PLAIN,
+    *,
+    listened: str | None = None,
+    channel: str | None = None,
+) -> Run | None:
+    """A run of a conversation that is locked; None where a turn is under way, and then nothing was stored."""
     account = account_of(session)
     run_id, content = new_id(), request.content()
     values = {
@@ -208,11 +229,6 @@ def _turn(
     }
     run = session.scalars(BEGIN.values(values).returning(Run)).one_or_none()
     if run is None:
-        raise Conflict("A turn is under way in this conversation.")
-    if text is not None and conversation is not None:
-        append(
-            session, conversation.id, MessageType.USER, text, run_id=run.id, step="prompt", entities=entities
-        )
-        count_usage(session, account, messages=1)
+        return None
     publish_after_commit(session, Hint(run.id, action, run.queue, run.hints))
     return run

@@ -6,7 +6,7 @@ import uuid
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, LargeBinary
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, LargeBinary, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -41,12 +41,22 @@ class Account(Base):
 
 
 class ApiToken(Base):
-    """A token that opens its account. Only its SHA-256 is stored: 256 random bits need no slow hash."""
+    """A token that opens its account, or of it what one contact sees, and then it goes with the contact.
+
+    Only its SHA-256 is stored: 256 random bits need no slow hash.
+    """
 
     __tablename__ = "api_tokens"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["account_id", "contact_id"], ["contacts.account_id", "contacts.id"], ondelete="CASCADE"
+        ),
+        Index("ix_api_tokens_contact", "contact_id", postgresql_where=text("contact_id IS NOT NULL")),
+    )
 
     id: Mapped[uuid.UUID] = id_column()
     account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    contact_id: Mapped[uuid.UUID | None]
     name: Mapped[str] = content(nullable=False)
     prefix: Mapped[str]
     token_sha256: Mapped[bytes] = mapped_column(LargeBinary, unique=True)

@@ -27,7 +27,8 @@ from models.tasks import Action
 class RunState(StrEnum):
     """waiting → pending ⇄ running → succeeded | failed; waiting, pending, running → cancelled.
 
-    waiting is behind another run of its task and promoted when that one has ended. skipped and missed are
+    waiting is behind another run of its task, or a turn behind the one its conversation has under way, and
+    promoted when that one has ended. skipped and missed are
     born final: an occurrence that was due and has no run.
     """
 
@@ -96,8 +97,9 @@ class Run(Base):
 
     Exactly once: UNIQUE (task_id, scheduled_for) for scheduled runs. One active turn per conversation:
     UNIQUE (conversation_id) while pending or running. One scheduled run of a task waits behind another:
-    UNIQUE (task_id) while waiting; those of a catch-up wait in a row. One run per backfill and instant:
-    UNIQUE (backfill_id, scheduled_for). A running row without a lease cannot be stored.
+    UNIQUE (task_id) while waiting; those of a catch-up wait in a row. One turn of a conversation waits behind
+    another: UNIQUE (conversation_id) while waiting and asked for by a caller. One run per backfill and
+    instant: UNIQUE (backfill_id, scheduled_for). A running row without a lease cannot be stored.
     """
 
     __tablename__ = "runs"
@@ -136,6 +138,12 @@ class Run(Base):
             "task_id",
             unique=True,
             postgresql_where=text("state = 'waiting' AND trigger = 'schedule'"),
+        ),
+        Index(
+            "uq_runs_follow_up",
+            "conversation_id",
+            unique=True,
+            postgresql_where=text("state = 'waiting' AND trigger = 'api'"),
         ),
         Index("ix_runs_waiting", "task_id", "scheduled_for", postgresql_where=text("state = 'waiting'")),
         Index(

@@ -22,6 +22,7 @@ from core.expiring import expire_conversations
 from core.exports import expire_exports
 from core.feeding import feed_annotations
 from core.firing import fire, fire_besides_the_crowd
+from core.following import follow_up_all
 from core.idempotency import sweep_keys
 from core.publisher import QUEUES
 from core.retaining import start_retention
@@ -49,6 +50,7 @@ def run(context: Context, stop: threading.Event) -> None:
             if time.monotonic() - tended_at >= TEND_EVERY:
                 reap(context)
                 promote(context)
+                follow_up_all(context)
                 fire_besides_the_crowd(context)
                 expire_conversations(context)
                 tended_at = time.monotonic()

@@ -1,0 +1,64 @@
+"""Suggestions: quick replies, ordered, that a bot's configuration or the model's own answer gives. Pure.
+
+A bot's `meta.suggestions` is a list of texts or of `{text, value}`, shown with every answer, or the word
+`model`: then there are only those the model gives. Where it is either, an answer may end with a block that
+gives suggestions of its own, a line each, `text` or `text => value`:
+
+    ```suggestions
+    Track my order
+    Talk to a person => human
+    ```
+
+The block is taken off what is stored and said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+KEY = "suggestions"
+OF_MODEL = "model"
+MOST = 10
+LONGEST = 200  # characters
+BLOCK = re.compile(r"\n?[ \t]*```suggestions[ \t]*\n(.*?)\n?[ \t]*```\s*\Z", re.DOTALL)
+
+Suggestion = dict[str, str]
+
+
+def suggestions_of(meta: Mapping[str, Any] | None) -> list[Suggestion]:
+    """Those that a message holds, or a bot is configured with; what is none of our forms is left out."""
+    given = (meta or {}).get(KEY)
+    return _read(given) if isinstance(given, list) else []
+
+
+def with_suggestions(text: str, configured: Any) -> tuple[str, dict[str, Any]]:
+    """An answer as it is stored, and the meta that its suggestions are stored in.
+
+    `configured` is the bot's `meta.suggestions`. An answer that is nothing but suggestions stays whole.
+    """
+    if not isinstance(configured, list) and configured != OF_MODEL:
+        return text, {}
+    found = _read(configured) if isinstance(configured, list) else []
+    block = BLOCK.search(text) if "```suggestions" in text else None
+    if block is not None and text[: block.start()].strip():
+        text = text[: block.start()].rstrip()
+        found = _read(map(_line, block[1].splitlines())) or found
+    return text, {KEY: found} if found else {}
+
+
+def _line(line: str) -> Suggestion:
+    text, arrow, value = line.strip().removeprefix("- ").partition("=>")
+    return {"text": text.strip(), "value": value.strip() if arrow else text.strip()}
+
+
+def _read(given: Iterable[Any]) -> list[Suggestion]:
+    found: list[Suggestion] = []
+    for one in given:
+        text = one.get("text") if isinstance(one, Mapping) else one
+        value = one.get("value", text) if isinstance(one, Mapping) else one
+        if not isinstance(text, str) or not isinstance(value, str) or not text.strip():
+            continue
+        found.append({"text": text.strip()[:LONGEST], "value": (value.strip() or text.strip())[:LONGEST]})
+    return found[:MOST]
