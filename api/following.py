@@ -247,7 +247,9 @@ class _Paper:
         while True:
             try:
                 async with self._hearing.pubsub() as pubsub:
-                    await pubsub.subscribe(PREFIX, *self._ordered)  # the bare prefix keeps the connection open
+                    await pubsub.subscribe(
+                        PREFIX, *self._ordered
+                    )  # the bare prefix keeps the connection open
                     self._pubsub = pubsub
                     await self._listen(pubsub)
             except Exception as error:  # noqa: BLE001 (whatever it is, the rows are looked at meanwhile)

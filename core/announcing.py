@@ -99,7 +99,9 @@ class Announcer:
             found = self._client.pubsub_channels(f"{PREFIX}*")
             self._followed = frozenset(name.decode() for name in found)
             self._asked_at = time.monotonic()
-        told = [(name, ids) for account, ids in news.items() if (name := channel_of(account)) in self._followed]
+        told = [
+            (name, ids) for account, ids in news.items() if (name := channel_of(account)) in self._followed
+        ]
         if not told:
             return
         with self._client.pipeline(transaction=False) as pipe:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from core.errors import (
     Conflict,
     CrontalkError,
     InvalidInput,
+    KeyReused,
     LimitReached,
     NotAuthenticated,
     NotAuthorized,
@@ -44,6 +45,7 @@ CODES: tuple[tuple[type[CrontalkError], str], ...] = (
     (NotAuthorized, "forbidden"),
     (NotFound, "not_found"),
     (Conflict, "conflict"),
+    (KeyReused, "conflict"),
     (LimitReached, "rate_limited"),
     (PrivacyFailed, "unavailable"),
     (Unavailable, "unavailable"),
@@ -58,7 +60,11 @@ class Say:
     content: str = field(repr=False)
     session_id: str | None
     attachments: Sequence[Mapping[str, Any]] = field(repr=False)
-    deltas: bool
+    deltas: bool = False
+    id: str | None = None  # the client's own, so that it may send the frame again
+
+    def with_deltas(self) -> Say:
+        return replace(self, deltas=True)
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,10 @@ def _say(frame: Mapping[str, Any]) -> Say:
     session = frame.get("session_id")
     if session is not None and not isinstance(session, str):
         raise InvalidInput("session_id must be text.")
-    return Say(content, session or None, attachments, frame.get("deltas") is True)
+    own = frame.get("id")
+    if own is not None and not isinstance(own, str):
+        raise InvalidInput("id must be text.")
+    return Say(content, session or None, attachments, frame.get("deltas") is True, own or None)
 
 
 def _auth(frame: Mapping[str, Any]) -> Auth:
@@ -142,14 +151,27 @@ def status(state: str, **more: Any) -> Frame:
 
 
 def connected(
-    session_id: uuid.UUID | str | None, *, authenticated: bool, bot_id: uuid.UUID | None, **more: Any
+    session_id: uuid.UUID | str | None, *, authenticated: bool, bot: tuple[uuid.UUID, str] | None, **more: Any
 ) -> Frame:
     return status(
         "connected",
         session_id=session_id and str(session_id),
         authenticated=authenticated,
-        bot_id=bot_id and str(bot_id),
+        bot_id=bot and str(bot[0]),
+        bot_name=bot and bot[1],
         **more,
+    )
+
+
+def delivered(session_id: uuid.UUID, message_id: uuid.UUID, at: datetime, seq: int, own: str | None) -> Frame:
+    """What the sender of a message is told instead of its echo; `id` as it gave it."""
+    return status(
+        "delivered",
+        session_id=str(session_id),
+        message_id=str(message_id),
+        timestamp=instant(at),
+        seq=seq,
+        **({"id": own} if own else {}),
     )
 
 

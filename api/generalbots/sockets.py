@@ -90,6 +90,10 @@ class Socket:
         for one in told:
             self._pass_on(one)
 
+    def hear_now(self, told: Told) -> None:
+        """What was missed, before what is held."""
+        self.push(told.text)
+
     def hold(self) -> None:
         self.held = []
 
@@ -106,10 +110,10 @@ class Socket:
             return
         self.push(told.text)
 
-    def keep_streams(self, runs: Iterable[uuid.UUID]) -> None:
-        for run in runs:
-            if stream := self.streams.pop(run, None):
-                stream.cancel()
+    def stop_streams(self) -> None:
+        for stream in self.streams.values():
+            stream.cancel()
+        self.streams.clear()
 
     async def write(self) -> None:
         """Sends what waits, until it is cancelled."""
@@ -206,7 +210,7 @@ class Sockets:
             if not self._of[account]:
                 del self._of[account]
             self._follower.leave(account)
-        socket.keep_streams(list(socket.streams))
+        socket.stop_streams()
 
     def begin(self, work: object) -> None:
         """Keeps a task from being collected while it goes on."""
