@@ -166,8 +166,11 @@ class Follower:
                     self._dirty.setdefault(followed.account_id, set()).add(conversation)
                 self._something.set()
                 raise
+            # Who left and came back meanwhile is followed anew, from another place on.
+            current = {one for followed, one in wanted if self._followed.get(followed.account_id) is followed}
+            found = [one for one in found if one.conversation_id in current]
             for one in found:
-                if one.more and one.account_id in self._followed:
+                if one.more:
                     self._dirty.setdefault(one.account_id, set()).add(one.conversation_id)
             await self._tell(found)
 

@@ -23,7 +23,8 @@ from models import PiiState, first_id_of
 
 # What was said is committed within this of being said, and the clocks of machines differ by less.
 OVERLAP = timedelta(seconds=10)
-MOST = 200  # messages of a conversation at one look
+MOST = 200  # messages of a conversation at one look, and about so many bytes of text
+MOST_BYTES = 512 * 1024
 SPOKEN = ("user", "bot")
 
 MESSAGE = (
@@ -42,8 +43,10 @@ LOOK = text(
     "  AND state IN ('pending', 'running') LIMIT 1) AS busy ON true"
     " LEFT JOIN LATERAL (SELECT id, state, error_class, finished_at FROM runs WHERE conversation_id = d.id"
     "  AND finished_at IS NOT NULL ORDER BY id DESC LIMIT 1) AS last ON true"
-    " LEFT JOIN LATERAL (SELECT * FROM messages WHERE conversation_id = d.id AND seq > base.seq"
-    f"  ORDER BY seq LIMIT {MOST}) AS m ON true"
+    " LEFT JOIN LATERAL (SELECT * FROM (SELECT *, sum(octet_length(text)) OVER (ORDER BY seq)"
+    "   - octet_length(text) AS before FROM (SELECT * FROM messages WHERE conversation_id = d.id"
+    f"   AND seq > base.seq ORDER BY seq LIMIT {MOST}) AS newer) AS sized WHERE before < {MOST_BYTES}) AS m"
+    " ON true"
     " ORDER BY c.id, m.seq"
 )
 # Messages' ids sort by time, so that this reads what is new and nothing else.
@@ -157,6 +160,10 @@ def look(session: Session, wanted: Sequence[tuple[Followed, uuid.UUID]]) -> list
     return found
 
 
+def _size(messages: Sequence[Row[Any]]) -> int:
+    return sum(len(row.text.encode()) for row in messages)
+
+
 def _found(followed: Followed, conversation: uuid.UUID, place: Place, rows: Sequence[Row[Any]]) -> Found:
     first = rows[0]
     messages = [row for row in rows if row.message_id is not None]
@@ -173,7 +180,7 @@ def _found(followed: Followed, conversation: uuid.UUID, place: Place, rows: Sequ
         busy=first.busy is not None,
         was_busy=place.busy,
         failure=first.error_class if failed and recent and held is None else None,
-        more=held is None and len(messages) == MOST,
+        more=held is None and (len(messages) == MOST or _size(messages) >= MOST_BYTES),
     )
     place.seq = seen[-1].seq if seen else first.base
     place.at = seen[-1].created_at if seen else place.at

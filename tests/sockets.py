@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -63,7 +64,15 @@ class Door:
         assert over.wait(PATIENCE)
         return done[0]
 
+    async def _end(self) -> None:
+        await self.app.state.lines.close()
+        await self.app.state.ears.close()
+
     def close(self) -> None:
+        for loop in list(self.app.state.lines._by_loop):
+            asyncio.run_coroutine_threadsafe(self._end(), loop).result(PATIENCE)
+        self.app.state.stateless.threads.shutdown(wait=False)
+        self.app.state.doorkeeper.rates.close()
         self.server.should_exit = True
         self._thread.join(PATIENCE)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import structlog
 from starlette.concurrency import run_in_threadpool
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api.following import Follower
 from api.generalbots import frames
@@ -31,8 +31,9 @@ log = structlog.get_logger()
 
 # What may wait for a client that reads slowly.
 MOST_FRAMES = 1000
-MOST_BYTES = 2 * 1024 * 1024
+MOST_BYTES = 4 * 1024 * 1024
 OWN = 100  # messages that a socket has said itself and may still be told of
+BREATH = 0.05  # seconds that all wait where somebody has half of that before them
 CHECK = 5.0  # seconds between two looks at tokens and idle sockets
 FAREWELL = 2.0  # seconds in which a client may read why it is closed
 
@@ -74,6 +75,9 @@ class Socket:
         self._size += len(text)
         if self._waker is not None and not self._waker.done():
             self._waker.set_result(None)
+
+    def lags(self) -> bool:
+        return self._size > MOST_BYTES // 2 or len(self._waiting) > MOST_FRAMES // 2
 
     def end(self, code: int, frame: frames.Frame | None) -> None:
         """Closes the connection, after a last frame."""
@@ -139,6 +143,8 @@ class Socket:
                 await self.websocket.send({"type": "websocket.close", "code": code, "reason": ""})
         except TimeoutError:
             abort_of(self.websocket.scope)()
+        except (WebSocketDisconnect, RuntimeError):
+            return  # it has gone already
 
     def sees(self, found: Found) -> bool:
         """Whether what happened there is its user's to see."""
@@ -235,6 +241,8 @@ class Sockets:
             for socket in audience:
                 words = await restored_for(self.context, socket.caller, socket.runs, one)
                 socket.hear(tell(one, words) if words else plain)
+            if any(socket.lags() for socket in audience):
+                await asyncio.sleep(BREATH)
 
     async def _check(self) -> None:
         """Closes sockets whose tokens open nothing any more, and those that nobody uses."""
