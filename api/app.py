@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.middleware import Middleware
 
-from api import chat, chatbotkit, dashboard, docs, errors, health, links, metrics
+from api import chat, chatbotkit, dashboard, docs, errors, generalbots, health, links, metrics
 from api.chatbotkit.stateless import Pool
 from api.generalbots import socket
 from api.generalbots.socket import Lines
@@ -34,6 +34,7 @@ log = structlog.get_logger()
 DESCRIPTION = (
     "Runs conversations on a schedule. Timestamps are epoch milliseconds unless told otherwise;"
     " bodies are JSON objects; every error is `{message, code}`. The same routes answer below `/v1`."
+    " The conversations API speaks another dialect: ISO 8601, and errors that are `{error, message}`."
 )
 
 
@@ -86,6 +87,7 @@ def make_app(context: Context) -> FastAPI:
     for prefix in chatbotkit.PREFIXES:
         documented = prefix == chatbotkit.PREFIXES[0]
         app.include_router(chatbotkit.make_router(), prefix=prefix, include_in_schema=documented)
+    app.include_router(generalbots.make_router())
     app.include_router(socket.router)
     app.include_router(chat.router, include_in_schema=False)
     app.include_router(health.router)

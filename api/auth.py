@@ -46,12 +46,19 @@ def caller_of(context: Context, secret: str, scope: str) -> Caller:
     with context.reading() as session:
         caller = authenticate(session, secret)
     _refuse_scope(caller, scope)
+    _refuse_contact(caller)
     return caller
 
 
 def _refuse_scope(caller: Caller, scope: str) -> None:
     if scope not in caller.scopes:
         raise NotAuthorized(f"This token may not {scope}.")
+
+
+def _refuse_contact(caller: Caller) -> None:
+    """What a contact's token opens is told one by one in `api.generalbots`; all else stays shut."""
+    if caller.contact_id is not None:
+        raise NotAuthorized("A contact's token opens the conversations API only.")
 
 
 async def signed_in(request: Request, credentials: Credentials) -> Caller:
@@ -97,6 +104,7 @@ def _admit(request: Request, secret: str) -> _Admission:
 def _refusal(request: Request, caller: Caller) -> NotAuthorized | None:
     try:
         _refuse_scope(caller, "read" if request.method == "GET" else "write")
+        _refuse_contact(caller)
     except NotAuthorized as error:
         return error
     if caller.conversation_id is None or _is_theirs(request, caller.conversation_id):

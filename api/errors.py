@@ -1,11 +1,13 @@
 """Errors as answers: our tree, the framework's own and what nobody foresaw, in the dialect's one shape.
 
-The shape is `{message, code}` (contract section 1.7). No answer and no log line repeats what was sent.
+The shape is `{message, code}` (ChatBotKit's contract, section 1.7), and `{error, message}` for the
+conversations API. No answer and no log line repeats what was sent.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import MutableMapping
 from http import HTTPStatus
 from typing import Any
 
@@ -54,6 +56,19 @@ CODES = {status: code for _, status, code in ANSWERS} | {
     415: "UNSUPPORTED_MEDIA_TYPE",
     500: "INTERNAL_SERVER_ERROR",
 }
+# The same below the conversations API, by the names of its own contract (section 2.2).
+CONVERSATIONS = "/api/conversations"
+NAMES = {
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    409: "conflict",
+    413: "too_large",
+    422: "key_reused",
+    429: "rate_limited",
+    503: "unavailable",
+}
 UNFORESEEN = "Something went wrong here; the log has the details under the request id."
 RETRY_AFTER = 1
 
@@ -71,6 +86,32 @@ def error_answer(
     return JSONResponse(
         {"message": message, "code": code or CODES.get(status, f"ERROR_{status}")}, status, headers
     )
+
+
+def is_conversations(path: str) -> bool:
+    """Whether an address is of the conversations API."""
+    return path == CONVERSATIONS or path.startswith(f"{CONVERSATIONS}/")
+
+
+def error_name(method: str, status: int) -> str:
+    """What the conversations API calls a status."""
+    if status in {400, 415}:
+        return "invalid_message" if method == "POST" else "invalid_request"
+    return NAMES.get(status, "internal_error")
+
+
+def error_for(
+    scope: MutableMapping[str, Any],
+    status: int,
+    message: str,
+    code: str | None = None,
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """An error in the shape of the dialect that was spoken to."""
+    if not is_conversations(scope["path"]):
+        return error_answer(status, message, code, headers)
+    kept = {name: value for name, value in (headers or {}).items() if name != "X-Failure-Code"}
+    return JSONResponse({"error": error_name(scope["method"], status), "message": message}, status, kept)
 
 
 def answer_to(error: CrontalkError) -> tuple[int, str, str, dict[str, str]]:
@@ -106,7 +147,7 @@ def _answer(
 ) -> Response:
     if wants_page(request):
         return error_page(status, message, headers)
-    return error_answer(status, message, code, headers)
+    return error_for(request.scope, status, message, code, headers)
 
 
 async def _ours(request: Request, error: Exception) -> Response:

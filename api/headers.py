@@ -10,7 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.cors import cross_origin_headers, preflight
-from api.errors import UNFORESEEN, error_answer
+from api.errors import UNFORESEEN, error_for
 from api.pace import Told, told
 
 log = structlog.get_logger()
@@ -53,7 +53,7 @@ class StrictAnswers:
                 log.error("request_failed", error=type(error).__name__, where=_where(error))
                 if started:
                     raise RuntimeError("the answer broke off") from None
-                await error_answer(500, UNFORESEEN)(scope, receive, send_strictly)
+                await error_for(scope, 500, UNFORESEEN)(scope, receive, send_strictly)
 
 
 def _set_headers(headers: MutableHeaders, scope: Scope, request_id: str) -> None:

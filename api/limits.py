@@ -8,7 +8,7 @@ import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import answer_to, error_answer
+from api.errors import answer_to, error_for, is_conversations
 from api.once import STREAMED
 from api.strict_json import read_object
 from core.errors import InvalidInput
@@ -19,6 +19,7 @@ FORM = "application/x-www-form-urlencoded"
 # Where files come in: by link, whatever they are; and in the API, where JSON may hold a small one.
 LINKED = re.compile(r"/upload/[^/]+")
 UPLOAD = re.compile(r"(?:/api)?/v1/(?:conversation/[^/]+/attachment|Attachment/[^/]+|file/[^/]+|job)/upload")
+MESSAGE = re.compile(r"/api/conversations/[^/]+/messages")
 UPLOAD_JSON = 6_200_000  # a data URL of 4.5 MB
 SPILLED = 16 * 1024 * 1024  # of a body that is too large, read so that its client hears the refusal
 SPILL_TIME = 2.0  # seconds
@@ -35,8 +36,9 @@ class _Refused(Exception):
 class RequestLimits:
     """ASGI middleware: bodies up to `max_body` bytes, however they are framed; JSON below the API.
 
-    Below the API an empty body, whatever its type, is handed on as `{}`: the SDKs send both. A file is
-    handed on as it comes, unread: whoever takes it in counts its bytes.
+    What is sent to the conversations API is handed on unread: who is refused is not told of its faults.
+    Below the API otherwise an empty body, whatever its type, is handed on as `{}`: the SDKs send both. A
+    file is handed on as it comes, unread: whoever takes it in counts its bytes.
     """
 
     def __init__(self, app: ASGIApp, max_body: int) -> None:
@@ -58,20 +60,27 @@ class RequestLimits:
                 await _spill(Headers(scope=scope), receive)
             # What is left of the body is not read, so the connection cannot serve another request.
             closing = {"Connection": "close"}
-            await error_answer(refusal.status, str(refusal), None, closing)(scope, receive, send)
+            await error_for(scope, refusal.status, str(refusal), None, closing)(scope, receive, send)
         except InvalidInput as error:
             status, message, code, headers = answer_to(error)
-            await error_answer(status, message, code, headers)(scope, receive, send)
+            await error_for(scope, status, message, code, headers)(scope, receive, send)
         else:
-            if scope["path"].startswith(JSON_BELOW) and not body.strip():
+            if (
+                scope["path"].startswith(JSON_BELOW)
+                and not body.strip()
+                and not is_conversations(scope["path"])
+            ):
                 scope, body = _with_json_type(scope), b"{}"
             await self.app(scope, _replay(body, receive), send)
 
     async def _checked_body(self, scope: Scope, receive: Receive) -> bytes:
         headers = Headers(scope=scope)
         _refuse_compressed(headers)
-        most = max(self.max_body, UPLOAD_JSON) if UPLOAD.fullmatch(scope["path"]) else self.max_body
+        holds_file = UPLOAD.fullmatch(scope["path"]) or MESSAGE.fullmatch(scope["path"])
+        most = max(self.max_body, UPLOAD_JSON) if holds_file else self.max_body
         body = await _bounded(headers, receive, most)
+        if is_conversations(scope["path"]):
+            return body
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if scope["path"].startswith(JSON_BELOW):
             if body.strip() and kind != "application/json":

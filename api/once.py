@@ -136,8 +136,8 @@ def rebuilt(session: Session, request: Request, caller: Caller, result: dict[str
 
 
 def owner_of(caller: Caller) -> str:
-    """Whose key it is: a session cannot meet the keys of its account."""
-    return str(caller.conversation_id or caller.account_id)
+    """Whose key it is: a session or a contact cannot meet the keys of its account."""
+    return str(caller.conversation_id or caller.contact_id or caller.account_id)
 
 
 async def key_of(request: Request, caller: Caller) -> WriteKey | None:

@@ -12,7 +12,7 @@ from typing import Any
 from api.chatbotkit.answers import CSV, JSON, JSONL, SAID
 from api.chatbotkit.examples import EXAMPLES
 from api.chatbotkit.shapes_files import UploadRequest
-from api.errors import CODES
+from api.errors import CODES, is_conversations
 from api.once import HEADER
 
 Json = dict[str, Any]
@@ -71,6 +71,7 @@ TAGS = {
     "conversation": "What was said.",
     "session": "Tokens for one conversation, fit for a browser. A page of any origin may use them.",
     "message": "What was said, one by one.",
+    "conversations": "Live conversations, in General Bots' dialect: errors are `{error, message}`.",
     "channel": "What is said while it happens: dispatched turns, and what callers tell each other.",
     "contact": "Who a conversation is with.",
     "dataset": "What bots know.",
@@ -93,6 +94,8 @@ def make_exact(document: Json, endpoints: Endpoints, prefix: str) -> Json:
         for method, operation in methods.items():
             if path.startswith(prefix):
                 _complete(operation, method, path, endpoints[method, path], schemas)
+            elif is_conversations(path):
+                _complete_conversations(operation, method)
     _complete_components(document)
     used = {tag for operation in operations_of(document) for tag in operation.get("tags", [])}
     document["tags"] = [{"name": tag, "description": words} for tag, words in TAGS.items() if tag in used]
@@ -136,6 +139,14 @@ def _complete(operation: Json, method: str, path: str, endpoint: Callable[..., A
         wanted = operation["requestBody"]
         wanted["required"] = bool(body.get("required"))
         wanted["content"][JSON]["example"] = EXAMPLES.get(operation["operationId"], _example(body))
+
+
+def _complete_conversations(operation: Json, method: str) -> None:
+    """The other dialect declares its answers itself; its POSTs take a key as well."""
+    if method == "post":
+        operation.setdefault("parameters", []).append({"$ref": "#/components/parameters/IdempotencyKey"})
+    else:
+        operation["responses"].pop("422", None)
 
 
 def _body_schema(operation: Json, schemas: Json) -> Json | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import uuid
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -11,7 +12,7 @@ from typing import Any
 
 from core.accounts import Caller
 from core.errors import LimitReached
-from core.limits import Decision, Kind, RateLimits
+from core.limits import Decision, Kind, RateLimits, Window
 from core.quotas import Quotas
 from core.rates import Rate
 from core.settings import Settings
@@ -50,6 +51,11 @@ class Doorkeeper:
         if rate is None:
             return None
         return self.rates.take(caller.account_id, kind, rate, WAIT if kind is Kind.DELETE else timedelta(0))
+
+    def slide(self, user: uuid.UUID, bucket: str) -> Window | None:
+        """Counts a call of a user's in one of the windows of the conversations API, as `take` does."""
+        rate: Rate | None = getattr(self.settings, f"rate_chat_{bucket}")
+        return None if rate is None else self.rates.slide(user, bucket, rate)
 
     def _rate(self, caller: Caller, kind: Kind) -> Rate | None:
         if kind in caller.limits.rates:

@@ -168,6 +168,10 @@ def create_token(
     days: Annotated[
         int | None, typer.Option("--days", help="How long it lives; for ever by default.")
     ] = None,
+    contact: Annotated[
+        str | None,
+        typer.Option("--contact", help="A contact's id: it opens that contact's own conversations alone."),
+    ] = None,
     home: HomeDir = None,
     account: AccountName = None,
     as_json: AsJson = False,
@@ -181,7 +185,8 @@ def create_token(
         raise InvalidInput("A token lives 1 to 3660 days.")
     lifetime = timedelta(days=days) if days else None
     with reach(home, account) as at, at.transaction() as session:
-        row, secret = make(session, at.account, name, scopes=tuple(scope or USUAL), lifetime=lifetime)
+        scopes = tuple(scope or USUAL)
+        row, secret = make(session, at.account, name, scopes=scopes, lifetime=lifetime, contact_id=contact)
         document = token_document(row, secret)
     out(document, as_json, facts([("id", document["id"]), ("token", secret)]))
 
@@ -199,7 +204,7 @@ def list_tokens(home: HomeDir = None, account: AccountName = None, as_json: AsJs
             d["id"],
             d["name"],
             d["prefix"] + "…",
-            " ".join(d["scopes"]),
+            " ".join(d["scopes"]) + (" of a contact" if "contactId" in d else ""),
             "revoked" if "revokedAt" in d else moment(d.get("expiresAt")) or "for ever",
             d.get("lastUsedOn", "never"),
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.errors import InvalidInput, NotAuthenticated, Unavailable
+from core.errors import InvalidInput, NotAuthenticated, NotAuthorized, Unavailable
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -109,7 +109,10 @@ def _account(context: Context, name: str | None) -> uuid.UUID:
             return find_account(session, name).id
         secret = os.environ.get("CRONTALK_TOKEN")
         if secret:
-            return authenticate(session, secret).account_id
+            caller = authenticate(session, secret)
+            if caller.contact_id is not None:
+                raise NotAuthorized("CRONTALK_TOKEN is a contact's, which opens the conversations API only.")
+            return caller.account_id
         stored = _stored_token(context.settings.home)
         if stored:
             try:

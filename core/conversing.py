@@ -335,7 +335,7 @@ def _last_of(session: Session, conversation_ids: Sequence[uuid.UUID]) -> dict[uu
     return {row.conversation_id: row for row in rows}
 
 
-def set_status(session: Session, reach: Reach, conversation_id: uuid.UUID | str, status: str) -> Conversation:
+def set_status(session: Session, reach: Reach, conversation_id: uuid.UUID | str, status: Any) -> Conversation:
     """Archives a conversation, or makes it active again; a second time changes nothing.
 
     Raises:
@@ -364,11 +364,23 @@ def checked_attachments(given: Any) -> list[dict[str, Any]]:
         InvalidInput: neither, too many, or what cannot be stored.
 
     """
+    return [_checked_attachment(one) for one in listed_attachments(given)]
+
+
+def listed_attachments(given: Any) -> list[Any]:
+    """The list of attachments of a message, none where none is given.
+
+    Raises:
+        InvalidInput: no list, or too many.
+
+    """
+    if given is None:
+        return []
     if not isinstance(given, Sequence) or isinstance(given, str):
         raise InvalidInput("attachments must be a list.")
     if len(given) > MOST_ATTACHMENTS:
         raise InvalidInput(f"A message has up to {MOST_ATTACHMENTS} attachments.")
-    return [_checked_attachment(one) for one in given]
+    return list(given)
 
 
 def _checked_attachment(given: Any) -> dict[str, Any]:

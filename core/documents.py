@@ -72,6 +72,7 @@ def token_document(token: ApiToken, secret: str | None = None) -> Document:
             "name": token.name,
             "prefix": token.prefix,
             "scopes": list(token.scopes),
+            "contactId": _id(token.contact_id),
             "token": secret,
             "createdAt": milliseconds(token.created_at),
             "expiresAt": milliseconds(token.expires_at),

@@ -119,6 +119,10 @@ class Settings(BaseSettings):
     rate_write: Pace = Rate(60_000, 60)
     rate_turn: Pace = Rate(12_000, 60)
     rate_delete: Pace = Rate(100, 1)
+    # What one user of the conversations API may ask for, in a sliding window (docs/generalbots.md).
+    rate_chat_message: Pace = Rate(60, 60)
+    rate_chat_history: Pace = Rate(100, 60)
+    rate_chat_list: Pace = Rate(30, 60)
     # What its bulk deletions remove together, whichever workers carry them out.
     rate_bulk: Pace = Rate(1000, 1)
     # Live connections of an API process: of all, of an address, of an account; closed when nobody uses them.

@@ -14,7 +14,6 @@ The block is taken off what is stored and said.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -22,7 +21,7 @@ KEY = "suggestions"
 OF_MODEL = "model"
 MOST = 10
 LONGEST = 200  # characters
-BLOCK = re.compile(r"\n?[ \t]*```suggestions[ \t]*\n(.*?)\n?[ \t]*```\s*\Z", re.DOTALL)
+FENCE, BEGIN = "```", "```suggestions"
 
 Suggestion = dict[str, str]
 
@@ -41,11 +40,20 @@ def with_suggestions(text: str, configured: Any) -> tuple[str, dict[str, Any]]:
     if not isinstance(configured, list) and configured != OF_MODEL:
         return text, {}
     found = _read(configured) if isinstance(configured, list) else []
-    block = BLOCK.search(text) if "```suggestions" in text else None
-    if block is not None and text[: block.start()].strip():
-        text = text[: block.start()].rstrip()
-        found = _read(map(_line, block[1].splitlines())) or found
+    said, lines = _without_block(text)
+    if said:
+        text, found = said, _read(map(_line, lines)) or found
     return text, {KEY: found} if found else {}
+
+
+def _without_block(text: str) -> tuple[str, list[str]]:
+    """What stands before the block that ends a text, and its lines; nothing where there is none."""
+    whole = text.rstrip()
+    before, begin, block = whole.removesuffix(FENCE).rpartition(BEGIN)
+    lines = block.splitlines()
+    if not whole.endswith(FENCE) or not begin or FENCE in block or not lines or lines[0].strip():
+        return "", []
+    return before.rstrip(), lines
 
 
 def _line(line: str) -> Suggestion:

@@ -372,7 +372,7 @@ class _Connection:
 
     def _count(self, caller: Caller) -> None:
         """In the user's window, which the REST half counts in as well, and in the account's rate."""
-        window = getattr(self._line.doorkeeper, "slide", lambda *_: None)(user_of(caller), "message")
+        window = self._line.doorkeeper.slide(user_of(caller), "message")
         if window is not None and not window.allowed:
             raise LimitReached(f"Too many messages: {window.rate} for each user.", window.wait)
         refuse_rate(self._line.doorkeeper, caller)

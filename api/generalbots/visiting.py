@@ -122,8 +122,8 @@ class Visit:
         if visitor.said >= settings.anonymous_messages:
             raise LimitReached("This session has said all it may; start a new one.", settings.anonymous_idle)
         self.visitors.count(visitor, self.socket.address, settings.anonymous_sessions)
-        own = getattr(self.doorkeeper, "slide", lambda *_: None)(visitor.id, "message")
-        here = getattr(self.doorkeeper.rates, "slide", lambda *_: None)(
+        own = self.doorkeeper.slide(visitor.id, "message")
+        here = self.doorkeeper.rates.slide(
             uuid.uuid5(self.host.account_id, self.socket.address), "visitors", PER_ADDRESS
         )
         for window in (own, here):

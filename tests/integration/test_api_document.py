@@ -15,6 +15,7 @@ from api.docs.views import curl, find_operation
 from api.openapi import ALWAYS, OF_POSTS, WITHOUT_KEY, operations_of, resolved
 from core.settings import Settings
 from tests.api import a_client, a_secret
+from tests.generalbots import TALK
 from tests.integration.test_api_isolation import ALSO_NEEDS, BODIES, BYTES, OPEN, asked, ids_of
 
 POSTS = [route for route in BODIES if route[0] == "post"]
@@ -168,7 +169,7 @@ def test_a_list_documents_the_lines_it_streams(route, document, client, world):
 def test_every_operation_has_a_page_that_the_index_links_to(nobody, document):
     index = nobody.get("/docs")
     assert (index.status_code, index.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    for method, path in BODIES.keys() | OPEN:
+    for method, path in BODIES.keys() | TALK.keys() | OPEN:
         name = document["paths"][path][method]["operationId"]
         assert f'href="/docs/{name}"' in index.text
         answer = nobody.get(f"/docs/{name}")
@@ -244,3 +245,22 @@ def test_the_curl_of_a_page_is_a_command_that_works(
 )
 def test_examples_name_the_address_people_use(given, base):
     assert base_url(Settings(**given)) == base
+
+
+@pytest.mark.parametrize("route", TALK, ids=" ".join)
+def test_the_other_dialect_documents_its_own_errors_and_examples(route, document):
+    method, path = route
+    operation = document["paths"][path][method]
+    assert operation["security"] == [{"HTTPBearer": []}]
+    assert operation["tags"] == ["conversations"]
+    assert operation["description"]
+    keyed = {"$ref": "#/components/parameters/IdempotencyKey"} in operation.get("parameters", ())
+    assert keyed is (method == "post")
+    assert ("422" in operation["responses"]) is (method == "post")
+    for status in operation["responses"].keys() - {"200"}:
+        shape = operation["responses"][status]["content"]["application/json"]["schema"]
+        assert shape == {"$ref": "#/components/schemas/TalkError"}
+    assert operation["responses"].keys() >= {"200", "400", "401", "403", "404", "429", "503"}
+    if method != "get":
+        body = operation["requestBody"]["content"]["application/json"]
+        assert body["example"].keys() <= body["schema"]["properties"].keys()

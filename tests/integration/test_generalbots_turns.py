@@ -106,7 +106,7 @@ class Slow:
 
     def __init__(self, context, monkeypatch, fails=False):
         self.asked, self.go_on = threading.Event(), threading.Event()
-        import core.chat.offline as offline
+        from core.chat import offline
 
         stream = offline.OfflineProvider.stream
 
@@ -237,14 +237,13 @@ def test_a_deletion_inside_discards_the_answer_which_then_answers_what_came_mean
 
 
 def test_many_who_speak_at_once_are_all_stored_and_all_answered(context, account, leases):
-    """Say against say, claim and settlement, on as many threads as there are; then all that is left is done."""
+    """Say against say, claim and settlement, on many threads; then all that is left is done."""
     conversation = a_conversation(context, account).id
     gate, found, stop = threading.Barrier(8), [], threading.Event()
 
     def speak(name):
         gate.wait()
-        for n in range(6):
-            found.append(said(context, account, conversation, f"{name} says {n}").run_id)
+        found.extend(said(context, account, conversation, f"{name} says {n}").run_id for n in range(6))
 
     def work():
         while not stop.is_set():
