@@ -84,11 +84,11 @@ def make_app(context: Context) -> FastAPI:
     app.state.doorkeeper = make_doorkeeper(context.settings)
     app.state.lines = Lines(app)
     errors.install(app)
+    app.include_router(socket.router)  # the framework asks one route after the other for a WebSocket
     for prefix in chatbotkit.PREFIXES:
         documented = prefix == chatbotkit.PREFIXES[0]
         app.include_router(chatbotkit.make_router(), prefix=prefix, include_in_schema=documented)
     app.include_router(generalbots.make_router())
-    app.include_router(socket.router)
     app.include_router(chat.router, include_in_schema=False)
     app.include_router(health.router)
     app.include_router(metrics.router)

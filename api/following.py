@@ -1,8 +1,8 @@
 """Following accounts: one subscription and one slow look per process, for all who are connected to it.
 
-Whoever follows is told what `core.news.look` finds, in the order of each conversation. Announcements say where
-to look at once. Every `SWEEP` seconds, and every `AWAY` ones while Valkey is away, the rows themselves are asked
-what was said, so that an announcement that is lost costs time and nothing else.
+Whoever follows is told what `core.news.look` finds, in the order of each conversation. Announcements say
+where to look at once. Every `SWEEP` seconds, and every `AWAY` ones while Valkey is away, the rows themselves
+are asked what was said, so that an announcement that is lost costs time and nothing else.
 """
 
 from __future__ import annotations

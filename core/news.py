@@ -30,7 +30,7 @@ SPOKEN = ("user", "bot")
 MESSAGE = (
     "m.id AS message_id, m.seq, m.type, m.text, m.meta, m.pii, m.pii_state, m.run_id, m.step, m.created_at"
 )
-# The messages of one snapshot with what goes on beside them: an answer and the end of its turn are one commit.
+# The messages of one snapshot with what goes on beside them: an answer and its turn's end are one commit.
 LOOK = text(
     "SELECT c.id, c.account_id, c.contact_id, c.bot_id, base.seq AS base, busy.id AS busy,"  # noqa: S608 (constants)
     f" last.id AS ended, last.state, last.error_class, last.finished_at, {MESSAGE}"
@@ -73,7 +73,7 @@ class Place:
 
 @dataclass
 class Found:
-    """What is new in a conversation: messages in their order, whether a turn is under way, and how one failed."""
+    """What is new in a conversation: messages in order, whether a turn is under way, and how one failed."""
 
     conversation_id: uuid.UUID
     account_id: uuid.UUID
@@ -100,7 +100,7 @@ class Followed:
     places: dict[uuid.UUID, Place] = field(default_factory=dict)
 
     def open(self) -> list[uuid.UUID]:
-        """Conversations that are looked at though nobody may have said so: a turn of theirs may have ended."""
+        """Conversations that are looked at though nobody says so: a turn of theirs may have ended."""
         return [one for one, place in self.places.items() if place.busy or place.held]
 
     def forget_before(self, instant: datetime) -> None:

@@ -66,8 +66,9 @@ class Missed:
 
 
 def missed(session: Session, reach: Reach, after: Sequence[str]) -> Missed:
-    """What was said after these messages, `<message id>` or `<conversation id>:<seq>`, in their conversations,
-    and in others since the latest of them. Places that mean nothing, or somebody else's, are left out.
+    """What was said after these messages, `<message id>` or `<conversation id>:<seq>`, in their
+    conversations, and in others since the latest of them. Places that mean nothing, or somebody else's, are
+    left out.
     """
     who = {
         "account": account_of(session),

@@ -133,7 +133,7 @@ class Settings(BaseSettings):
     # Pages of these origins may connect and show the chat page, by commas; * is all of them.
     origins: str = ""
     # Whose default bot anybody may talk to: the name or the id of an account, or `first`.
-    anonymous: str | None = None
+    anonymous: str | None = Field(default=None, repr=False)
     anonymous_idle: Duration = timedelta(minutes=30)
     anonymous_messages: int = Field(default=100, ge=1, le=100_000)
     anonymous_sessions: int = Field(default=20, ge=1, le=100_000)

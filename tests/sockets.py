@@ -28,6 +28,7 @@ class Door:
 
     def __init__(self, context: Context, max_size: int = 1024 * 1024) -> None:
         self.app: FastAPI = make_app(context)
+        self.app.state.lookup.get_ready()
         config = uvicorn.Config(
             self.app,
             port=0,

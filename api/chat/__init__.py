@@ -1,7 +1,7 @@
 """The chat page: the WebSocket as people see it, on its own or in a frame of another page.
 
-It is the same for everybody: which bot, and with which token, its script reads from its address, of which the
-part that may hold a token never leaves the browser. What people and bots say is shown as text and nothing else.
+It is the same for everybody: which bot, and with which token, its script reads from its address, of which
+the part that may hold a token never leaves the browser. What people and bots say is shown as text alone.
 """
 
 from __future__ import annotations

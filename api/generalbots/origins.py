@@ -14,8 +14,8 @@ PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 def may_connect(settings: Settings, headers: Mapping[str, str], scheme: str) -> bool:
     """No origin, our own, one of loopback, or one that the operator lists.
 
-    No cookie opens a connection, so a foreign page could do nothing with its visitor's login; but it could use
-    up an anonymous visitor's sessions, and try tokens from their browser.
+    No cookie opens a connection, so a foreign page could do nothing with its visitor's login; but it could
+    use up an anonymous visitor's sessions, and try tokens from their browser.
     """
     origin = headers.get("origin")
     if origin is None:

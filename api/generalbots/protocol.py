@@ -13,7 +13,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 ABORT = "crontalk.abort"
 
 
-class DroppableWebSocket(WebSocketsSansIOProtocol):
+class DroppableWebSocket(WebSocketsSansIOProtocol):  # type: ignore[misc]
     """Puts `transport.abort` beside the extensions of the scope."""
 
     def handle_connect(self, event: Any) -> None:

@@ -19,6 +19,7 @@ from core.conversing import Reach, bot_named, say, start, user_of
 from core.errors import Contended, LimitReached, NotAuthenticated, NotAuthorized
 from core.idempotency import begin, finish, make_key
 from core.limits import AccountLimits, Kind
+from core.messages import SHOWN
 from core.quotas import quota_reached
 from core.resuming import Missed, missed
 from core.sight import SCOPE, seen_messages
@@ -51,7 +52,13 @@ class Words:
 
 
 def store(
-    context: Context, doorkeeper: Doorkeeper, caller: Caller, frame: Say, place: str | None, bot: str | None
+    context: Context,
+    doorkeeper: Doorkeeper,
+    caller: Caller,
+    frame: Say,
+    *,
+    place: str | None,
+    bot: str | None,
 ) -> Stored:
     """Stores what a frame says: in its conversation, or in the one the connection goes on with.
 
@@ -65,7 +72,7 @@ def store(
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return _store(context, doorkeeper, caller, frame, place, bot)
+            return _store(context, doorkeeper, caller, frame, place=place, bot=bot)
         except Contended:
             if attempt == ATTEMPTS:
                 raise
@@ -73,7 +80,13 @@ def store(
 
 
 def _store(
-    context: Context, doorkeeper: Doorkeeper, caller: Caller, frame: Say, place: str | None, bot: str | None
+    context: Context,
+    doorkeeper: Doorkeeper,
+    caller: Caller,
+    frame: Say,
+    *,
+    place: str | None,
+    bot: str | None,
 ) -> Stored:
     with context.transaction(caller.account_id, actor=caller.name) as session:
         if not standing(session, [caller.token_id]):
@@ -148,8 +161,6 @@ def bring_up(context: Context, caller: Caller, after: Sequence[str]) -> Words:
         texts: dict[uuid.UUID, str] = {}
         hidden = [row.message_id for _, row in found.messages if row.pii]
         if hidden and SCOPE in caller.scopes:
-            from core.messages import SHOWN
-
             shown = session.execute(SHOWN.where(Message.id.in_(hidden))).all()
             texts = {one.id: one.text for one in seen_messages(session, shown)}
         return Words(found, texts)

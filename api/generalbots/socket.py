@@ -1,8 +1,8 @@
 """The WebSocket `/ws` (contract section 2.8): one connection from its handshake to its close.
 
-Who connects with a token, by header, by subprotocol or in a first frame `auth`, sees and says what the token
-opens; who has none is a visitor. A wrong token is no visitor: it closes the connection. Frames of a client are
-taken one after the other, so that a flood of them waits in the network and not here.
+Who connects with a token, by header, by subprotocol or in a first frame `auth`, sees and says what the
+token opens; who has none is a visitor. A wrong token is no visitor: it closes the connection. Frames of a
+client are taken one after the other, so that a flood of them waits in the network and not here.
 """
 
 from __future__ import annotations
@@ -356,7 +356,7 @@ class _Connection:
         try:
             doorkeeper = self._line.doorkeeper
             stored = await run_in_threadpool(
-                store, self._context, doorkeeper, caller, frame, self._place, self._bot
+                store, self._context, doorkeeper, caller, frame, place=self._place, bot=self._bot
             )
             socket.own.append(stored.message_id)
             receipt = (stored.conversation_id, stored.message_id, stored.at, stored.seq, frame.id)
@@ -366,7 +366,7 @@ class _Connection:
             if stored.run_id is not None:
                 socket.runs.append(stored.run_id)
                 if frame.deltas:
-                    self._stream(caller, stored.conversation_id, stored.run_id)
+                    self._stream(stored.conversation_id, stored.run_id)
         finally:
             socket.release()
 
@@ -377,9 +377,9 @@ class _Connection:
             raise LimitReached(f"Too many messages: {window.rate} for each user.", window.wait)
         refuse_rate(self._line.doorkeeper, caller)
 
-    def _stream(self, caller: Caller, place: uuid.UUID, run: uuid.UUID) -> None:
+    def _stream(self, place: uuid.UUID, run: uuid.UUID) -> None:
         if run not in self._socket.streams:
-            work = stream_answer(self._context, self._line.ears, caller, self._socket, place, run)
+            work = stream_answer(self._context, self._line.ears, self._socket, place=place, run=run)
             task = asyncio.get_running_loop().create_task(work)
             self._socket.streams[run] = task
             self._line.sockets.begin(task)

@@ -24,9 +24,11 @@ LOOK = 1.0
 
 
 async def stream_answer(
-    context: Context, ears: Ears, caller: Caller, socket: Socket, place: uuid.UUID, run: uuid.UUID
+    context: Context, ears: Ears, socket: Socket, *, place: uuid.UUID, run: uuid.UUID
 ) -> None:
-    """Sends the pieces of a run's answer until it is cancelled, since the message is there, or takes too long."""
+    """Sends the pieces of a run's answer until the message is there, which cancels this, or for too long."""
+    caller = socket.caller
+    assert caller is not None  # noqa: S101 (who says something is signed in)
     account, channel, after = caller.account_id, str(run), BEGIN
     told = Told(await run_in_threadpool(_sight, context, caller, run))
     until = time.monotonic() + context.settings.turn_time.total_seconds()

@@ -17,11 +17,12 @@ from starlette.concurrency import run_in_threadpool
 from api.generalbots import frames
 from core.accounts import Caller
 from core.context import Context
+from core.messages import SHOWN
 from core.news import SPOKEN, Found
 from core.sight import SCOPE, restored, seen_messages
 from core.suggestions import suggestions_of
 from core.turn_results import failed
-from models import ErrorClass, MessageType
+from models import ErrorClass, Message, MessageType
 
 NOWHERE = 2**31
 
@@ -42,7 +43,7 @@ def tell(found: Found, words: Mapping[uuid.UUID, str] | None = None) -> list[Tol
     place = found.conversation_id
     said = [row for row in found.messages if row.type in SPOKEN]
     told: list[Told] = []
-    typing = found.was_busy
+    typing = typed = found.was_busy
     last = next((row.message_id for row in reversed(said) if row.type == MessageType.BOT), None)
 
     def add(frame: frames.Frame, **more: Any) -> None:
@@ -51,7 +52,7 @@ def tell(found: Found, words: Mapping[uuid.UUID, str] | None = None) -> list[Tol
     for row in said:
         answers = row.type == MessageType.BOT and row.run_id is not None
         if answers and not typing:
-            typing = True
+            typing = typed = True
             add(frames.typing(place, active=True))
         if typing and not found.busy and row.message_id == last:
             typing = False
@@ -60,9 +61,13 @@ def tell(found: Found, words: Mapping[uuid.UUID, str] | None = None) -> list[Tol
         add(message_frame(place, row, words), message_id=row.message_id, seq=row.seq, ends=ends)
         if row.type == MessageType.BOT and (found_here := suggestions_of(row.meta)):
             add(frames.suggestion(place, found_here), seq=row.seq)
+    failed_now = found.failure is not None and found.failure != ErrorClass.TRUNCATED
+    if failed_now and not typing and not found.busy and not typed:
+        typing = True
+        add(frames.typing(place, active=True))
     if found.busy is not typing:
         add(frames.typing(place, active=found.busy))
-    if found.failure is not None and found.failure != ErrorClass.TRUNCATED:
+    if found.failure is not None and failed_now:
         add(frames.error("turn_failed", failed(ErrorClass(found.failure))["message"], place))
     return told
 
@@ -101,9 +106,6 @@ def _restored(
     with context.transaction(caller.account_id, actor=caller.name) as session:
         if not scope:
             return {row.message_id: restored(session, row.text, row.pii, place) for row in rows}
-        from core.messages import SHOWN
-        from models import Message
-
         ids = [row.message_id for row in rows]
         shown = session.execute(SHOWN.where(Message.id.in_(ids))).all()
         return {one.id: one.text for one in seen_messages(session, shown)}

@@ -51,7 +51,7 @@ class _Deltas:
 
 @dataclass
 class Visit:
-    """A visitor's connection. A turn that is under way when it ends goes on, and is there for the next one."""
+    """A visitor's connection. A turn under way when it ends goes on, and is there for the next one."""
 
     context: Context
     sockets: Sockets

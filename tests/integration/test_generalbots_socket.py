@@ -26,9 +26,22 @@ from tests.hands import hands
 from tests.sockets import a_door, talking
 
 
+@pytest.fixture(scope="module")
+def a_door_of_all(session_context):
+    with a_door(session_context) as door:
+        yield door
+
+
 @pytest.fixture
-def door(context):
-    with a_door(context) as door:
+def door(a_door_of_all, context):
+    """An API; what it knows of the accounts of a test goes with them."""
+    return a_door_of_all
+
+
+@pytest.fixture(scope="module")
+def picky_door(session_context):
+    settings = session_context.settings.model_copy(update={"origins": "https://shop.example"})
+    with a_door(replace(session_context, settings=settings)) as door:
         yield door
 
 
@@ -55,10 +68,7 @@ def until(true, seconds=20.0):
 
 
 def kinds(frames):
-    return [
-        frame["sender"] if frame["type"] == "message" else frame["type"]
-        for frame in frames
-    ]
+    return [frame["sender"] if frame["type"] == "message" else frame["type"] for frame in frames]
 
 
 def test_a_message_is_answered_in_the_documented_order(door, secret, working):
@@ -207,16 +217,14 @@ def test_a_token_in_the_query_is_not_taken(door, secret, monkeypatch):
         ("file://", False),
     ],
 )
-def test_pages_of_foreign_origins_stay_outside(context, secret, origin, let_in):
-    settings = context.settings.model_copy(update={"origins": "https://shop.example"})
-    with a_door(replace(context, settings=settings)) as door:
-        headers = {"Origin": origin.format(port=door.port)}
-        if let_in:
-            with talking(door.port, secret, headers=headers):
-                return
-        with pytest.raises(InvalidStatus) as refused, talking(door.port, secret, headers=headers):
-            pass
-        assert refused.value.response.status_code == 403
+def test_pages_of_foreign_origins_stay_outside(picky_door, secret, origin, let_in):
+    headers = {"Origin": origin.format(port=picky_door.port)}
+    if let_in:
+        with talking(picky_door.port, secret, headers=headers):
+            return
+    with pytest.raises(InvalidStatus) as refused, talking(picky_door.port, secret, headers=headers):
+        pass
+    assert refused.value.response.status_code == 403
 
 
 BAD = [
@@ -279,11 +287,11 @@ def test_a_flood_of_frames_ends_the_connection(door, secret):
     assert any(frame.get("error") == "rate_limited" for frame in talk.frames)
 
 
-def test_a_token_that_is_revoked_meanwhile_closes_the_connection(door, context, account, monkeypatch):
+def test_a_token_that_is_revoked_meanwhile_closes_the_connection(context, account, monkeypatch):
     monkeypatch.setattr("api.generalbots.sockets.CHECK", 0.1)
     with context.transaction(account) as session:
         row, secret = create_token(session, account, "tests")
-    with talking(door.port, secret) as talk:
+    with a_door(context) as door, talking(door.port, secret) as talk:
         with context.transaction(account) as session:
             revoke_token(session, row.id)
         assert talk.closed() == 4401
@@ -324,7 +332,9 @@ def test_there_are_so_many_connections_and_no_more(context, secret, limit):
             with talking(door.port, secret, welcome=False) as third:
                 assert third.next()["error"] == "rate_limited"
                 assert third.closed() == 1013
-        until(lambda: door.on_loop(lambda: len(next(iter(door.app.state.lines._by_loop.values())).sockets)) == 0)
+        until(
+            lambda: door.on_loop(lambda: len(next(iter(door.app.state.lines._by_loop.values())).sockets)) == 0
+        )
         with talking(door.port, secret):
             pass
 
@@ -470,10 +480,12 @@ def test_a_slow_reader_is_dropped_and_keeps_nobody_waiting(door, context, accoun
             until(lambda: door.on_loop(lambda: len(sockets)) == 1)
 
 
-def test_an_announcement_that_is_lost_costs_time_and_nothing_else(door, context, account, secret, monkeypatch):
+def test_an_announcement_that_is_lost_costs_time_and_nothing_else(
+    door, context, account, secret, monkeypatch
+):
     monkeypatch.setattr("api.following.SWEEP", 0.3)
     place = a_conversation(context, account).id
-    with talking(door.port, secret) as talk:
+    with a_door(context) as door, talking(door.port, secret) as talk:
         talk.quiet(1.5)  # the first look after the connection, which is soon
         monkeypatch.setattr(context.live, "tell_news", lambda news: None)
         for n in range(5):
