@@ -108,6 +108,7 @@
       if (frame.session_id !== place) return;
       if (!live) { live = show("bot", "", null, {}); live.classList.add("live"); live.setAttribute("aria-hidden", "true"); }
       live.querySelector("p").textContent += frame.content;
+      typing.hidden = true;
       scroll();
     },
     suggestion(frame) { if (frame.session_id === place) suggest(frame.suggestions); },
@@ -203,6 +204,7 @@
     if (!last || !last.classList.contains(sender === "user" ? "user" : "bot")) item.classList.add("turn");
     who.className = "unseen";
     who.textContent = sender === "user" ? "You said:" : `${byId("name").textContent} said:`;
+    body.dir = "auto";
     body.textContent = text;
     item.append(who, body);
     for (const [condition, sentence] of [[more.attachments?.length, `Attachments: ${more.attachments?.length}`], [more.incomplete, "This answer is incomplete."]]) {

@@ -16,7 +16,9 @@ from tests.api import a_secret
 from tests.factories import an_account, execute
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)"
+)
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 FLAGS = [
@@ -35,7 +37,7 @@ HOSTILE = [
     "</p></li><iframe srcdoc='<script>parent.hit=1</script>'>",
     "[click](javascript:window.hit=1)",
     "{{constructor.constructor('window.hit=1')()}}",
-    "&lt;b&gt;entities&lt;/b&gt; & \"quotes\" '",
+    '&lt;b&gt;entities&lt;/b&gt; & "quotes" \'',
     "\u202e reversed \u200b\ufeff and a nul-free \u0001 control",
 ]
 # Where somebody wants to look at the page: a folder that screenshots are put in.
@@ -119,7 +121,8 @@ def test_a_visitor_types_sees_typing_an_answer_and_suggestions(chat, page):
     online(page)
     say(page, "Hello there")
     playwright.expect(page.locator(".message.user p")).to_have_text("Hello there")
-    playwright.expect(page.locator("#typing")).to_be_visible(timeout=10_000)
+    busy = page.locator("#typing:not([hidden]), .message.live")
+    playwright.expect(busy.first).to_be_visible(timeout=10_000)
     picture(page, "typing")
     playwright.expect(bots(page)).to_have_count(1, timeout=20_000)
     playwright.expect(page.locator("#typing")).to_be_hidden()
@@ -170,7 +173,9 @@ def test_what_looks_like_code_is_shown_as_text(chat, page):
 
 
 def a_session(made, account, origin) -> tuple[str, str]:
-    place = httpx2.post(f"{origin}/api/v1/conversation/create", headers=signed(made, account), json={}).json()["id"]
+    place = httpx2.post(
+        f"{origin}/api/v1/conversation/create", headers=signed(made, account), json={}
+    ).json()["id"]
     bot = httpx2.get(f"{origin}/api/v1/bot/list", headers=signed(made, account)).json()["items"][0]["id"]
     httpx2.post(
         f"{origin}/api/v1/conversation/{place}/update", headers=signed(made, account), json={"botId": bot}
