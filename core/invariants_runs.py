@@ -45,6 +45,24 @@ RUNS: tuple[Invariant, ...] = (
         "uq_runs_active_turn",
     ),
     Invariant(
+        "one_follow_up",
+        "Behind a conversation's turn at most one waits, for all that was said meanwhile.",
+        "SELECT conversation_id AS id FROM runs WHERE state = 'waiting' AND trigger = 'api'"
+        " GROUP BY conversation_id HAVING count(*) > 1",
+        RESTORE,
+        "uq_runs_follow_up",
+    ),
+    Invariant(
+        "follow_ups_go_on",
+        "A turn that waits behind its conversation's turn goes on within a minute of the end of that.",
+        "SELECT w.id FROM runs w WHERE w.state = 'waiting' AND w.trigger = 'api'"
+        " AND w.created_at < now() - interval '60 seconds' AND NOT EXISTS (SELECT FROM runs r"
+        "  WHERE r.conversation_id = w.conversation_id AND (r.state IN ('pending', 'running')"
+        "   OR r.finished_at > now() - interval '60 seconds'))",
+        "No scheduler follows up: start `crontalk scheduler`, and look at its log for turn_failed.",
+        always=False,
+    ),
+    Invariant(
         "effect_once",
         "A run's prompt and its reply are stored once, however often it is attempted.",
         "SELECT run_id AS id FROM messages WHERE run_id IS NOT NULL AND id >= :since"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 
 import pytest
 import structlog
@@ -20,7 +21,7 @@ from core.accounts import create_account
 from core.advancing import advance_backfills
 from core.turns import carry_out
 from core.work import unclaimed
-from tests.factories import a_bot, one, rows
+from tests.factories import a_bot, a_contact, an_account, one, rows
 
 COMMANDS = (
     "up down status doctor import export scheduler worker api flower",
@@ -213,6 +214,21 @@ def test_accounts_and_tokens_tell_their_secret_once(context, document, run):
     assert not any("token" in one for one in listed)
     assert "revokedAt" in document("token", "revoke", token["id"])
     assert document("token", "link")["url"].startswith("http://127.0.0.1:")
+
+
+def test_a_contacts_token_is_made_told_apart_and_opens_no_command(context, document, run, monkeypatch):
+    account = uuid.UUID(document("account", "create", "Acme")["id"])
+    contact = str(a_contact(context, account).id)
+    made = document("token", "create", "web", "--contact", contact)
+    assert made["contactId"] == contact
+    assert [token.get("contactId") for token in document("token", "list")["items"]] == [None, contact]
+    assert "of a contact" in run("token", "list")[1]
+    foreign = str(a_contact(context, an_account(context, "Grace"), fingerprint="g").id)
+    for wrong in (foreign, str(uuid.uuid4()), "nonsense"):
+        assert run("token", "create", "web", "--account", "Acme", "--contact", wrong)[0] == 3
+    monkeypatch.setenv("CRONTALK_TOKEN", made["token"])
+    code, _, err = run("task", "list")
+    assert (code, "conversations API only" in err) == (5, True)
 
 
 def test_one_of_several_accounts_is_chosen_by_name_or_token(context, document, run, monkeypatch):

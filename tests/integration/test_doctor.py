@@ -30,6 +30,11 @@ WAITING = (
     " 'waiting', now() - interval '2 minutes' FROM runs, generate_series(1, {count}) AS nth"
     " WHERE scheduled_for IS NOT NULL"
 )
+FOLLOWING = (
+    "INSERT INTO runs (id, account_id, conversation_id, trigger, action, state, created_at)"
+    " SELECT gen_random_uuid(), account_id, id, 'api', 'receive', 'waiting', now() - interval '2 minutes'"
+    " FROM conversations, generate_series(1, {count})"
+)
 COPY = (
     "INSERT INTO messages (id, account_id, conversation_id, seq, type, text, run_id, step)"
     " SELECT gen_random_uuid(), account_id, conversation_id, {seq}, type, text, run_id, step FROM messages"
@@ -142,6 +147,11 @@ BROKEN = {
     "waiting_runs_are_promoted": [
         "UPDATE runs SET finished_at = now() - interval '2 minutes' WHERE finished_at IS NOT NULL",
         WAITING.format(count=1),
+    ],
+    "one_follow_up": ["DROP INDEX uq_runs_follow_up", FOLLOWING.format(count=2)],
+    "follow_ups_go_on": [
+        "UPDATE runs SET finished_at = now() - interval '2 minutes' WHERE finished_at IS NOT NULL",
+        FOLLOWING.format(count=1),
     ],
     "told_once": [
         "ALTER TABLE deliveries DROP CONSTRAINT uq_deliveries_subscription_id_event_occasion",

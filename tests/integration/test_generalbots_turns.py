@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 
 from core import talking
+from core.chat import offline
 from core.conversations import delete_conversation
 from core.conversing import Reach, say, start
 from core.errors import Conflict, NotFound, RunFailed
 from core.following import follow_up_all
+from core.invariants import violations
 from core.messages import delete_message
 from core.runs import cancel_run
 from core.turns import carry_out
@@ -106,8 +110,6 @@ class Slow:
 
     def __init__(self, context, monkeypatch, fails=False):
         self.asked, self.go_on = threading.Event(), threading.Event()
-        from core.chat import offline
-
         stream = offline.OfflineProvider.stream
 
         def slowly(provider, request, deadline):
@@ -236,10 +238,18 @@ def test_a_deletion_inside_discards_the_answer_which_then_answers_what_came_mean
     assert talk(context, conversation) == ["user", "bot"]
 
 
-def test_many_who_speak_at_once_are_all_stored_and_all_answered(context, account, leases):
+def test_many_who_speak_at_once_are_all_stored_and_all_answered(context, account, leases, monkeypatch):
     """Say against say, claim and settlement, on many threads; then all that is left is done."""
     conversation = a_conversation(context, account).id
-    gate, found, stop = threading.Barrier(8), [], threading.Event()
+    gate, found, stop, calls = threading.Barrier(8), [], threading.Event(), []
+    stream = offline.OfflineProvider.stream
+
+    def noted(provider, request, deadline):
+        calls.append({message.text for message in request.messages if " says " in message.text})
+        yield from stream(provider, request, deadline)
+
+    monkeypatch.setattr(offline.OfflineProvider, "stream", noted)
+    monkeypatch.setattr(offline, "compose", lambda *_: "Noted.")
 
     def speak(name):
         gate.wait()
@@ -257,19 +267,47 @@ def test_many_who_speak_at_once_are_all_stored_and_all_answered(context, account
     stop.set()
     for hand in hands:
         hand.join(60)
-    follow_up_all(context)
-    for row in rows(context, "SELECT id FROM runs WHERE state = 'pending'"):
-        worked(context, leases, row["id"])
-    follow_up_all(context)
-    for row in rows(context, "SELECT id FROM runs WHERE state = 'pending'"):
-        worked(context, leases, row["id"])
-    assert len(found) == 48
-    assert one(context, "SELECT count(*) FROM messages WHERE type = 'user'") == 48
-    assert set(states(context, conversation)) <= {"succeeded", "cancelled"}
-    assert talk(context, conversation)[-1] == "bot", "nothing was said that no later turn has read"
-    assert one(context, "SELECT count(*) = count(DISTINCT run_id) FROM messages WHERE type = 'bot'"), (
-        "each turn has answered once"
+    while left := rows(context, "SELECT id FROM runs WHERE state = 'pending'"):
+        worked(context, leases, left[0]["id"])
+    assert follow_up_all(context) == 0, "every settlement has let the next one go on"
+    assert set(states(context, conversation)) == {"succeeded"}
+    assert len(found) == one(context, "SELECT count(*) FROM messages WHERE type = 'user'") == 48
+    assert len(calls[-1]) == 48, "nothing was said that the last turn has not read"
+    assert all(before < after for before, after in pairwise(calls)), "no turn had nothing new to read"
+    assert {run for run in found if run} == {row["id"] for row in rows(context, "SELECT id FROM runs")}, (
+        "each run was asked for by somebody, and each message has its run"
     )
+
+
+def test_what_is_said_while_turns_are_cancelled_breaks_no_promise(context, account, leases):
+    conversation = a_conversation(context, account).id
+    stop = threading.Event()
+
+    def cancel():
+        while not stop.is_set():
+            for row in rows(context, "SELECT id FROM runs WHERE state IN ('pending', 'running')"):
+                with suppress(Conflict), context.transaction(account) as session:
+                    cancel_run(session, row["id"])
+            follow_up_all(context)
+
+    def work():
+        while not stop.is_set():
+            for row in rows(context, "SELECT id FROM runs WHERE state = 'pending'"):
+                worked(context, leases, row["id"])
+
+    others = [in_a_thread(cancel), in_a_thread(work)]
+    for n in range(40):
+        said(context, account, conversation, f"Number {n}")
+    stop.set()
+    for other in others:
+        other.join(60)
+    follow_up_all(context)
+    while left := rows(context, "SELECT id FROM runs WHERE state = 'pending'"):
+        worked(context, leases, left[0]["id"])
+    assert "waiting" not in states(context, conversation)
+    assert one(context, "SELECT count(*) FROM messages WHERE type = 'user'") == 40
+    with context.transaction() as session:
+        assert violations(session) == []
 
 
 def test_a_task_waiting_and_a_follow_up_do_not_meet(context, account, leases):

@@ -51,6 +51,11 @@ BESIDE = (
         "INSERT INTO pii_tokens (conversation_id, token, account_id, value)"
         " SELECT id, 't', account_id, 'v' FROM conversations WHERE account_id = :account LIMIT 1"
     ),
+    (
+        "INSERT INTO api_tokens (id, account_id, contact_id, name, prefix, token_sha256)"
+        " SELECT gen_random_uuid(), account_id, id, 't', 't', sha256(id::text::bytea) FROM contacts"
+        " WHERE account_id = :account LIMIT 1"
+    ),
     "INSERT INTO idempotency_keys (account_id, key_sha256, digest) VALUES (:account, 'k', 'd')",
     (
         "UPDATE bots SET dataset_id = (SELECT id FROM datasets WHERE account_id = :account),"
