@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import api, deletes, exports, firing, importing, imports, lateness, overhead, stored, waits
+from benchmarks import (
+    api,
+    deletes,
+    exports,
+    firing,
+    importing,
+    imports,
+    lateness,
+    overhead,
+    sockets,
+    stored,
+    waits,
+)
 from benchmarks.privacy import run as privacy
 
 ALL = {
@@ -19,6 +31,7 @@ ALL = {
     "imports": imports,
     "exports": exports,
     "importing": importing,
+    "sockets": sockets,
 }
 
 named = [name for name in sys.argv[1:] if name in ALL]

@@ -45,7 +45,7 @@ CODES: tuple[tuple[type[CrontalkError], str], ...] = (
     (NotAuthorized, "forbidden"),
     (NotFound, "not_found"),
     (Conflict, "conflict"),
-    (KeyReused, "conflict"),
+    (KeyReused, "key_reused"),
     (LimitReached, "rate_limited"),
     (PrivacyFailed, "unavailable"),
     (Unavailable, "unavailable"),

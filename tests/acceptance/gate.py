@@ -1,4 +1,4 @@
-"""A gate before a server on a unix socket: while it is shut, nothing that was connected is, and nothing connects."""
+"""A gate before a server on a unix socket: while it is shut nothing is connected, and nothing connects."""
 
 from __future__ import annotations
 

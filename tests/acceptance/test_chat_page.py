@@ -163,7 +163,7 @@ def test_what_looks_like_code_is_shown_as_text(chat, page):
     online(page)
     playwright.expect(page.locator(".message")).to_have_count(2 * len(HOSTILE), timeout=20_000)
     shown = page.locator(".message p").all_text_contents()
-    assert [words for words in shown[::2]] == [words.strip() for words in HOSTILE]
+    assert list(shown[::2]) == [words.strip() for words in HOSTILE]
     say(page, HOSTILE[1])
     playwright.expect(page.locator(".message.user p").last).to_have_text(HOSTILE[1])
     playwright.expect(bots(page)).to_have_count(len(HOSTILE) + 1, timeout=20_000)

@@ -42,7 +42,8 @@ def rows(context, table) -> int:
 def test_whoever_connects_talks_to_the_default_bot_and_nothing_is_stored(door, context, account):
     with talking(door.port) as talk:
         greeting = talk.frames[0]
-        assert greeting["authenticated"] is False and uuid.UUID(greeting["session_id"])
+        assert greeting["authenticated"] is False
+        assert uuid.UUID(greeting["session_id"])
         bot = one(context, "SELECT id FROM bots WHERE account_id = :id AND is_default", id=account)
         assert greeting["bot_id"] == str(bot)
         talk.say(CANARY, greeting["session_id"])
