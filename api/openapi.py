@@ -38,6 +38,16 @@ HEADERS_OF: dict[int, tuple[str, ...]] = {
     429: ("Retry-After", "X-Failure-Code", *RATE_HEADERS),
     503: ("Retry-After",),
 }
+# Of the conversations API, whose windows are a user's.
+WINDOW_HEADERS = {
+    f"X-RateLimit-{name}": {"description": words, "schema": {"type": "integer"}}
+    for name, words in {
+        "Limit": "Calls in the window, where they are counted.",
+        "Remaining": "How many may come at once.",
+        "Reset": "The second since 1970 at which a place gets free.",
+    }.items()
+}
+RETRY_HEADER = {"$ref": "#/components/headers/Retry-After"}
 KEY = {
     "name": HEADER,
     "in": "header",
@@ -95,7 +105,7 @@ def make_exact(document: Json, endpoints: Endpoints, prefix: str) -> Json:
             if path.startswith(prefix):
                 _complete(operation, method, path, endpoints[method, path], schemas)
             elif is_conversations(path):
-                _complete_conversations(operation, method)
+                _complete_conversations(operation, method, endpoints[method, path])
     _complete_components(document)
     used = {tag for operation in operations_of(document) for tag in operation.get("tags", [])}
     document["tags"] = [{"name": tag, "description": words} for tag, words in TAGS.items() if tag in used]
@@ -141,8 +151,11 @@ def _complete(operation: Json, method: str, path: str, endpoint: Callable[..., A
         wanted["content"][JSON]["example"] = EXAMPLES.get(operation["operationId"], _example(body))
 
 
-def _complete_conversations(operation: Json, method: str) -> None:
+def _complete_conversations(operation: Json, method: str, endpoint: Callable[..., Any]) -> None:
     """The other dialect declares its answers itself; its POSTs take a key as well."""
+    counted = WINDOW_HEADERS if hasattr(endpoint, "bucket") else {}
+    for status, more in (("200", {}), ("429", {"Retry-After": RETRY_HEADER})):
+        operation["responses"][status]["headers"] = {**more, **counted}
     if method == "post":
         operation.setdefault("parameters", []).append({"$ref": "#/components/parameters/IdempotencyKey"})
     else:

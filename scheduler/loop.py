@@ -49,8 +49,8 @@ def run(context: Context, stop: threading.Event) -> None:
         try:
             if time.monotonic() - tended_at >= TEND_EVERY:
                 reap(context)
+                follow_up_all(context)  # people before tasks that wait for the same conversation
                 promote(context)
-                follow_up_all(context)
                 fire_besides_the_crowd(context)
                 expire_conversations(context)
                 tended_at = time.monotonic()

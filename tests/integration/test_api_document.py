@@ -260,6 +260,8 @@ def test_the_other_dialect_documents_its_own_errors_and_examples(route, document
     for status in operation["responses"].keys() - {"200"}:
         shape = operation["responses"][status]["content"]["application/json"]["schema"]
         assert shape == {"$ref": "#/components/schemas/TalkError"}
+    assert "Retry-After" in operation["responses"]["429"]["headers"]
+    assert ("X-RateLimit-Reset" in operation["responses"]["200"]["headers"]) is (method != "patch")
     assert operation["responses"].keys() >= {"200", "400", "401", "403", "404", "429", "503"}
     if method != "get":
         body = operation["requestBody"]["content"]["application/json"]

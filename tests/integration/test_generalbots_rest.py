@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import re
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import pytest
 
+from core.chat import offline
 from core.conversations import delete_conversation
+from core.turns import carry_out
 from tests.api import a_client, a_secret
 from tests.factories import a_bot, a_conversation, an_account, execute, one, rows
 from tests.generalbots import BASE, TALK, WITH_IDS, a_contacts_secret, asked, refused
@@ -559,3 +562,65 @@ def test_suggestions_come_from_the_bots_configuration_and_from_the_model(context
         pass
     assert "suggestions" not in found[0]
     assert found[1]["suggestions"] == [{"text": "Yes", "value": "Yes"}, {"text": "No", "value": "n"}]
+
+
+ANSWER = "Gladly, ada@example.com.\n\n```suggestions\nTrack it\nWrite to bob@example.com => mail\n```\n"
+
+
+@pytest.fixture
+def answering(monkeypatch):
+    monkeypatch.setattr(offline, "compose", lambda *_: ANSWER)
+
+
+def answered(context, leases, mine, bot):
+    conversation = begun(mine, bot_id=str(bot.id), initial_message="Hello")
+    (run,) = rows(context, "SELECT id FROM runs WHERE state = 'pending'")
+    assert carry_out(context, leases, run["id"], worker="tests") == "succeeded"
+    return history(mine, conversation)["messages"][-1], run["id"]
+
+
+def test_a_block_of_suggestions_is_taken_off_the_answer(context, account, mine, leases, answering):
+    bot = a_bot(context, account, name="Asks", meta={"suggestions": "model"})
+    shown, run = answered(context, leases, mine, bot)
+    assert shown["content"] == "Gladly, ada@example.com."
+    assert shown["suggestions"] == [
+        {"text": "Track it", "value": "Track it"},
+        {"text": "Write to bob@example.com", "value": "mail"},
+    ]
+    assert one(context, "SELECT summary FROM runs WHERE id = :id", id=run) == "Gladly, ada@example.com."
+    assert (
+        one(
+            context,
+            "SELECT metadata -> 'suggestions' -> 0 ->> 'text' FROM message_history WHERE sender = 'bot'",
+        )
+        == "Track it"
+    )
+
+
+def test_suggestions_are_private_as_the_answer_is(context, account, mine, leases, answering):
+    bot = a_bot(context, account, name="Asks", meta={"suggestions": "model"}, privacy=True)
+    shown, _ = answered(context, leases, mine, bot)
+    assert "example.com" not in str(shown)
+    assert "example.com" not in str(rows(context, "SELECT text, meta FROM messages"))
+    assert [one["value"] for one in shown["suggestions"]] == ["Track it", "mail"]
+
+
+def test_a_bot_that_wants_none_says_what_its_model_says(context, account, mine, leases, answering):
+    shown, _ = answered(context, leases, mine, a_bot(context, account, name="Plain"))
+    assert shown["content"] == ANSWER
+    assert "suggestions" not in shown
+
+
+def test_the_same_write_at_once_is_stored_once(context, mine):
+    conversation = begun(mine)
+
+    def write(_):
+        return mine.post(
+            f"{BASE}/{conversation}/messages", json={"content": "x"}, headers={"Idempotency-Key": "k"}
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(write, range(8)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["message_id"] for answer in answers}) == 1
+    assert one(context, "SELECT count(*) FROM messages") == 1
