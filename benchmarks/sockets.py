@@ -72,9 +72,7 @@ async def idle(port: int, token: str, api: psutil.Process, count: int) -> tuple[
         return connected, weight, api.memory_info().rss / 2**20, share * 100
 
 
-async def fanned_out(
-    context: Context, account: uuid.UUID, port: int, token: str, count: int, said: int
-) -> list[float]:
+async def fanned_out(context: Context, account: uuid.UUID, port: int, token: str, count: int) -> list[float]:
     """From the commit of a message to its arrival at each of the connections."""
     with context.transaction(account) as session:
         place = create_conversation(session).id
@@ -82,7 +80,7 @@ async def fanned_out(
     spans: list[float] = []
 
     async def listen(one: ClientConnection) -> None:
-        left = said
+        left = SAID
         while left:
             frame = json.loads(await one.recv())
             if frame["type"] == "message":
@@ -98,7 +96,7 @@ async def fanned_out(
         connections = await opened(stack, port, token, count)
         await asyncio.sleep(3)
         listening = [asyncio.create_task(listen(one)) for one in connections]
-        for n in range(said):
+        for n in range(SAID):
             await asyncio.to_thread(say, f"word {n}")
             await asyncio.sleep(0.25)
         await asyncio.gather(*listening)
@@ -156,7 +154,7 @@ def main() -> None:
         with serving(context) as (port, api):
             connected, weight, resident, share = asyncio.run(idle(port, token, api, given.idle))
             time.sleep(2)
-            spans = asyncio.run(fanned_out(context, account, port, token, given.fan, SAID))
+            spans = asyncio.run(fanned_out(context, account, port, token, given.fan))
             with celery_worker(context.settings, 64):
                 some = people(context, account, given.turns)
                 asyncio.run(talked(port, people(context, account, 5), 5))
