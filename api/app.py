@@ -18,7 +18,7 @@ from starlette.middleware import Middleware
 from api import chat, chatbotkit, dashboard, docs, errors, generalbots, health, links, metrics
 from api.chatbotkit.stateless import Pool
 from api.generalbots import socket
-from api.generalbots.socket import Lines
+from api.generalbots.lines import Lines
 from api.headers import StrictAnswers
 from api.limits import RequestLimits
 from api.live import Ears

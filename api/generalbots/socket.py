@@ -11,27 +11,22 @@ import asyncio
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import structlog
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from api.chatbotkit.stateless import Pool
 from api.generalbots import frames
+from api.generalbots.lines import Line
 from api.generalbots.origins import may_connect
 from api.generalbots.saying import bring_up, refuse_rate, store
-from api.generalbots.sockets import Socket, Sockets
+from api.generalbots.sockets import Socket
 from api.generalbots.streaming import stream_answer
 from api.generalbots.telling import Told, message_frame
 from api.generalbots.visiting import Visit
-from api.live import Ears
-from api.pace import Doorkeeper
 from core.accounts import Caller, authenticate
-from core.context import Context
 from core.conversing import bot_named, user_of
 from core.errors import (
     CrontalkError,
@@ -44,7 +39,7 @@ from core.errors import (
 )
 from core.session_tokens import PREFIX, authenticate_session
 from core.visitors import PREFIX as VISITOR
-from core.visitors import Host, Visitor, Visitors, host_of
+from core.visitors import Host, Visitor, host_of
 from models import Bot, Conversation
 
 log = structlog.get_logger()
@@ -57,52 +52,6 @@ PATIENCE = 5.0  # seconds in which a first frame may say who it is
 # Frames of one connection: so many at once, then so many a second.
 BURST, PACE = 60, 20
 FLOODED = 200  # refused frames that end the connection
-
-
-@dataclass
-class Line:
-    """What the connections of an event loop share."""
-
-    context: Context
-    sockets: Sockets
-    doorkeeper: Doorkeeper
-    ears: Ears
-    visitors: Visitors
-    pool: Pool
-
-    async def close(self) -> None:
-        await self.sockets.close()
-        self.pool.threads.shutdown(wait=False, cancel_futures=True)
-        self.visitors.close()
-
-
-@dataclass
-class Lines:
-    """A process has one event loop; a test may have several, and each has connections of its own."""
-
-    app: FastAPI
-    _by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Line] = field(default_factory=WeakKeyDictionary)
-
-    def get(self) -> Line:
-        loop = asyncio.get_running_loop()
-        if loop not in self._by_loop:
-            state = self.app.state
-            context: Context = state.context
-            self._by_loop[loop] = Line(
-                context,
-                Sockets(context),
-                state.doorkeeper,
-                state.ears,
-                Visitors(context.settings.redis_url, life=context.settings.anonymous_idle),
-                Pool(),
-            )
-        return self._by_loop[loop]
-
-    async def close(self) -> None:
-        """Ends the connections of this event loop."""
-        line = self._by_loop.pop(asyncio.get_running_loop(), None)
-        if line is not None:
-            await line.close()
 
 
 @router.websocket("/ws")

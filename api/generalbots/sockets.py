@@ -141,6 +141,9 @@ class Socket:
                         {"type": "websocket.send", "text": frames.written(frame).decode()}
                     )
                 await self.websocket.send({"type": "websocket.close", "code": code, "reason": ""})
+                # What it still sends is read and forgotten, or its own goodbye would not come through.
+                while (await self.websocket.receive())["type"] != "websocket.disconnect":
+                    pass
         except TimeoutError:
             abort_of(self.websocket.scope)()
         except (WebSocketDisconnect, RuntimeError):
