@@ -15,8 +15,10 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.middleware import Middleware
 
-from api import chatbotkit, dashboard, docs, errors, generalbots, health, links, metrics
+from api import chat, chatbotkit, dashboard, docs, errors, generalbots, health, links, metrics
 from api.chatbotkit.stateless import Pool
+from api.generalbots import socket
+from api.generalbots.lines import Lines
 from api.headers import StrictAnswers
 from api.limits import RequestLimits
 from api.live import Ears
@@ -80,11 +82,14 @@ def make_app(context: Context) -> FastAPI:
     app.state.ears = Ears(context.settings)
     app.state.stateless = Pool()
     app.state.doorkeeper = make_doorkeeper(context.settings)
+    app.state.lines = Lines(app)
     errors.install(app)
+    app.include_router(socket.router)  # the framework asks one route after the other for a WebSocket
     for prefix in chatbotkit.PREFIXES:
         documented = prefix == chatbotkit.PREFIXES[0]
         app.include_router(chatbotkit.make_router(), prefix=prefix, include_in_schema=documented)
     app.include_router(generalbots.make_router())
+    app.include_router(chat.router, include_in_schema=False)
     app.include_router(health.router)
     app.include_router(metrics.router)
     app.include_router(links.router, include_in_schema=False)
@@ -129,6 +134,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        await app.state.lines.close()
         await app.state.ears.close()
         app.state.stateless.threads.shutdown(wait=False, cancel_futures=True)
         app.state.doorkeeper.rates.close()

@@ -9,13 +9,15 @@ import structlog
 import uvicorn
 
 from api.app import make_app
+from api.generalbots.protocol import DroppableWebSocket
 from core.context import make_context
 from core.logs import configure
 from core.settings import Settings, read_settings
 
 log = structlog.get_logger()
 
-WEBSOCKET_FRAME = 64 * 1024
+# Half-open connections are found by a ping that nobody answers.
+PING, PONG = 20.0, 20.0
 
 
 class _ServerLog(logging.Handler):
@@ -51,7 +53,11 @@ def serve(settings: Settings) -> None:
         server_header=False,
         proxy_headers=settings.trusted_proxies is not None,
         forwarded_allow_ips=settings.trusted_proxies,
-        ws_max_size=WEBSOCKET_FRAME,
+        ws=DroppableWebSocket,
+        ws_max_size=settings.max_body,
+        ws_ping_interval=PING,
+        ws_ping_timeout=PONG,
+        ws_per_message_deflate=False,  # a compressor of its own for each of thousands of connections
         timeout_graceful_shutdown=int(settings.grace.total_seconds()),
     )
 

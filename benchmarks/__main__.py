@@ -14,6 +14,7 @@ from benchmarks import (
     knowledge,
     lateness,
     overhead,
+    sockets,
     stored,
     waits,
 )
@@ -32,6 +33,7 @@ ALL = {
     "exports": exports,
     "importing": importing,
     "knowledge": knowledge,
+    "sockets": sockets,
 }
 
 named = [name for name in sys.argv[1:] if name in ALL]

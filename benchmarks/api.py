@@ -32,7 +32,12 @@ CONVERSATIONS = 100_000
 ASKED = 1000
 MODEL = 0.05  # seconds
 API = "/api/v1/conversation"
-UNLIMITED = {f"CRONTALK_RATE_{kind}": "6000000/m" for kind in ("READ", "WRITE", "TURN")}
+UNLIMITED = {
+    **{f"CRONTALK_RATE_{kind}": "6000000/m" for kind in ("READ", "WRITE", "TURN")},
+    "CRONTALK_RATE_CHAT_MESSAGE": "off",
+    "CRONTALK_SOCKETS_ADDRESS": "100000",
+    "CRONTALK_SOCKETS_ACCOUNT": "100000",
+}
 
 
 @contextmanager

@@ -154,6 +154,8 @@ class Installation:
             "CRONTALK_HOST": LOOPBACK,
             "CRONTALK_PORT": str(self._port),
             "CRONTALK_FLOWER_URL": settings.flower_url,
+            # On one's own machine the chat page talks to the default bot without a token.
+            "CRONTALK_ANONYMOUS": settings.anonymous or "first",
         }
         return {**os.environ, **self._extra, **{name: value for name, value in wanted.items() if value}}
 

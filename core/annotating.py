@@ -25,7 +25,7 @@ from core.annotations import (
     end_annotation,
     put_back,
 )
-from core.context import Context, settings_of
+from core.context import Context, news_after_commit, settings_of
 from core.errors import CrontalkError, Unavailable
 from core.holds import is_held, keep_holds
 from core.privacy.model import ModelAway, namer_of
@@ -115,7 +115,10 @@ def _annotate_one(context: Context, claimed: ClaimedAnnotation) -> None:
         session.execute(LOCK_RUN, {"id": claimed.message_id})
         message = session.get(Message, claimed.message_id, with_for_update=True)
         if message is not None and message.text_rev == claimed.text_rev and not _is_kept(session, message):
+            blocked = message.pii_state == PiiState.BLOCKED
             _write(session, message, named)
+            if blocked:
+                news_after_commit(session, claimed.account_id, claimed.conversation_id)
         end_annotation(session, claimed)
 
 

@@ -54,10 +54,13 @@ class Context:
                     act(session)
             hints: list[Hint] = session.info.get("hints", [])
             silenced: list[str] = session.info.get("silenced", [])
+            news: dict[uuid.UUID, set[uuid.UUID]] = session.info.get("news", {})
         if hints:
             self.publisher.publish(hints)
         if account and silenced:
             self.live.forget(account, silenced)
+        if news:
+            self.live.tell_news(news)
 
     @contextmanager
     def reading(self, account: uuid.UUID | None = None, *, actor: str | None = None) -> Iterator[Session]:
@@ -65,7 +68,7 @@ class Context:
 
         For whoever only reads, or writes in one statement: it sees what it would see in a transaction, which
         takes a new snapshot for every statement as well, and saves the round trips of BEGIN and COMMIT.
-        What is asked for after the commit (hints, silence) needs `transaction`.
+        What is asked for after the commit (hints, silence, news) needs `transaction`.
 
         Raises:
             Unavailable: as `transaction`.
@@ -147,6 +150,13 @@ def at_the_end(session: Session, act: Callable[[Session], None]) -> None:
 def silence_after_commit(session: Session, channels: Sequence[str]) -> None:
     """Asks for what was said on live channels to be forgotten once this transaction has committed."""
     session.info.setdefault("silenced", []).extend(channels)
+
+
+def news_after_commit(session: Session, account: uuid.UUID, *conversations: uuid.UUID) -> None:
+    """Tells who follows the account, once this transaction has committed, that something has happened in
+    these conversations: their ids and nothing else.
+    """
+    session.info.setdefault("news", {}).setdefault(account, set()).update(conversations)
 
 
 def hint_after_commit(session: Session, run_id: uuid.UUID, action: str, queue: str = "chat") -> None:

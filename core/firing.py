@@ -18,7 +18,7 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from core.context import Context
+from core.context import Context, news_after_commit
 from core.database import is_transient
 from core.deliveries import announce, announce_budget
 from core.errors import Unavailable
@@ -106,7 +106,7 @@ INSERT_SPAWNED = text(
     "  backfill_id, run_at)"
     " SELECT run_id, account_id, task_id, conversation_id, trigger, action, scheduled_for, state,"
     "  backfill_id, CASE WHEN backfill_id IS NULL THEN LEAST(now(), COALESCE(scheduled_for, now()))"
-    "   ELSE now() END + delay FROM d"
+    "   ELSE now() END + delay FROM d RETURNING account_id, conversation_id"
 )
 ADVANCE = text(
     "UPDATE task_clocks c SET next_run_at = d.next, rests_from = d.rests, fire_errors = 0,"
@@ -174,7 +174,7 @@ def insert_spawned(session: Session, spawns: Sequence[Spawn]) -> list[uuid.UUID]
     refresh_prompts(session, [spawn.task_id for spawn in spawns])
     run_ids = new_ids(len(spawns))
     conversation_ids = new_ids(len(spawns))
-    session.execute(
+    stored = session.execute(
         INSERT_SPAWNED,
         {
             "run_ids": run_ids,
@@ -192,6 +192,9 @@ def insert_spawned(session: Session, spawns: Sequence[Spawn]) -> list[uuid.UUID]
             "states": [(RunState.WAITING if s.waiting else RunState.PENDING).value for s in spawns],
         },
     )
+    for account, conversation in stored:
+        if conversation is not None:
+            news_after_commit(session, account, conversation)
     return run_ids
 
 

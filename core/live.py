@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from core.announcing import Announcer, News
 from core.valkey import Absence, make_client, second_database
 
 KEPT = 1000
@@ -42,6 +43,11 @@ class Live(Protocol):
 
     def forget_all(self, account: uuid.UUID) -> None:
         """Removes what was said on every channel of an account."""
+
+    def tell_news(self, news: News) -> None:
+        """Tells who follows these accounts in which conversations something has happened; soon, on no thread
+        of the caller's.
+        """
 
     def close(self) -> None: ...
 
@@ -80,6 +86,9 @@ class NoLive:
     def forget_all(self, account: uuid.UUID) -> None:
         del account
 
+    def tell_news(self, news: News) -> None:
+        del news
+
     def close(self) -> None:
         return
 
@@ -90,6 +99,7 @@ class ValkeyLive:
     def __init__(self, redis_url: str) -> None:
         self._client = make_client(second_database(redis_url))
         self._absence = Absence("live_away")
+        self._announcer = Announcer(self._client)
 
     def publish(self, account: uuid.UUID, channel: str, words: Sequence[dict[str, Any]]) -> bool:
         key = key_of(account, channel)
@@ -139,7 +149,11 @@ class ValkeyLive:
 
         self._try(ask, None)
 
+    def tell_news(self, news: News) -> None:
+        self._announcer.tell(news)
+
     def close(self) -> None:
+        self._announcer.close()
         self._client.close()
 
     def _try(self, ask: Any, otherwise: Any) -> Any:

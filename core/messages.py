@@ -13,7 +13,7 @@ from sqlalchemy import text as sql
 from sqlalchemy.orm import Session
 
 from core.annotations import enqueue_annotations
-from core.context import account_of, silence_after_commit
+from core.context import account_of, news_after_commit, silence_after_commit
 from core.drafts import Draft, checked_labels, checked_type, checked_words
 from core.entities import Entity, read_entities
 from core.erasures import note_erasure
@@ -176,6 +176,7 @@ def append_all(
     if shield:
         shield.keep()
         enqueue_annotations(session, messages)
+    news_after_commit(session, account, conversation_id)
     return [Written(message, safe.said) for message, safe in zip(messages, found, strict=True)]
 
 

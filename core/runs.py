@@ -6,11 +6,12 @@ import time
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, TextClause, select, text
+from sqlalchemy import ColumnElement, Row, TextClause, select, text
 from sqlalchemy.orm import Session
 
-from core.context import Context, account_of
+from core.context import Context, account_of, news_after_commit
 from core.errors import Conflict, InvalidInput, Unavailable
 from core.rows import MetaFilter, OneOrMore, own, own_ids, page
 from core.work import close_steps
@@ -20,7 +21,8 @@ from models import OPEN, Run, RunState, RunStep, Task
 CANCEL = (
     "UPDATE runs SET state = 'cancelled', error_class = 'cancelled', error_code = NULL, epoch = epoch + 1,"
     " lease_until = NULL, finished_at = now(), request = NULL, reason = :reason"
-    " WHERE {which} AND state IN ('waiting', 'pending', 'running') RETURNING id"
+    " WHERE {which} AND state IN ('waiting', 'pending', 'running')"
+    " RETURNING id, account_id, conversation_id"
 )
 CANCEL_ONE = text(CANCEL.format(which="id = :id"))
 CANCEL_OF_TASK = text(CANCEL.format(which="task_id = :id"))
@@ -110,7 +112,7 @@ def cancel_turns_of(session: Session, conversation_id: uuid.UUID) -> None:
 def cancel_turns_of_all(session: Session, conversation_ids: Sequence[uuid.UUID]) -> None:
     """The same of many conversations, which are locked."""
     values = {"ids": list(conversation_ids), "reason": None}
-    close_steps(session, session.scalars(CANCEL_OF_CONVERSATIONS, values).all(), "cancelled")
+    _cancelled(session, session.execute(CANCEL_OF_CONVERSATIONS, values).all())
 
 
 def cancel_live_runs_of(session: Session, task_id: uuid.UUID) -> None:
@@ -125,7 +127,14 @@ def supersede_runs_of(session: Session, task_id: uuid.UUID) -> None:
 
 
 def _cancel(session: Session, statement: TextClause, row_id: uuid.UUID, *, reason: str | None = None) -> None:
-    close_steps(session, session.scalars(statement, {"id": row_id, "reason": reason}).all(), "cancelled")
+    _cancelled(session, session.execute(statement, {"id": row_id, "reason": reason}).all())
+
+
+def _cancelled(session: Session, rows: Sequence[Row[Any]]) -> None:
+    close_steps(session, [row.id for row in rows], "cancelled")
+    for row in rows:
+        if row.conversation_id is not None:
+            news_after_commit(session, row.account_id, row.conversation_id)
 
 
 def wait_for_run(context: Context, account: uuid.UUID, run_id: uuid.UUID, patience: timedelta) -> Run:

@@ -153,6 +153,18 @@ class Settings(BaseSettings):
     rate_chat_list: Pace = Rate(30, 60)
     # What its bulk deletions remove together, whichever workers carry them out.
     rate_bulk: Pace = Rate(1000, 1)
+    # Live connections of an API process: of all, of an address, of an account; closed when nobody uses them.
+    sockets: int = Field(default=10_000, ge=1, le=1_000_000)
+    sockets_address: int = Field(default=1000, ge=1, le=1_000_000)
+    sockets_account: int = Field(default=2000, ge=1, le=1_000_000)
+    socket_idle: Duration = timedelta(hours=1)
+    # Pages of these origins may connect and show the chat page, by commas; * is all of them.
+    origins: str = ""
+    # Whose default bot anybody may talk to: the name or the id of an account, or `first`.
+    anonymous: str | None = Field(default=None, repr=False)
+    anonymous_idle: Duration = timedelta(minutes=30)
+    anonymous_messages: int = Field(default=100, ge=1, le=100_000)
+    anonymous_sessions: int = Field(default=20, ge=1, le=100_000)
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
 
     @field_validator("pii_ner", "pii_ner_path", mode="before")
@@ -216,6 +228,19 @@ class Settings(BaseSettings):
         if url and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]_-]+/?", url):
             raise ValueError("must be an http or https address without a path")
         return url.rstrip("/") if url else None
+
+    @field_validator("origins")
+    @classmethod
+    def _usable_origins(cls, written: str) -> str:
+        wanted = [one.strip().rstrip("/") for one in written.split(",") if one.strip()]
+        if not all(one == "*" or re.fullmatch(r"https?://[A-Za-z0-9.:\[\]_-]+", one) for one in wanted):
+            raise ValueError("must be origins by commas, such as https://example.com, or *")
+        return ",".join(wanted)
+
+    @field_validator("anonymous")
+    @classmethod
+    def _named_account(cls, name: str | None) -> str | None:
+        return name or None
 
     @field_validator("mail_from")
     @classmethod

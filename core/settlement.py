@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from core.context import Context
+from core.context import Context, news_after_commit
 from core.deliveries import announce, announce_budget
 from core.errors import InvalidInput, PrivacyFailed, RunFailed, Unavailable
 from core.following import follow_up
@@ -159,6 +159,8 @@ def store(session: Session, claimed: Claim, seen: int, answer: Answer) -> str:
     count(session, claimed, answer, runs=1, messages=int(replies))
     if claimed.task_id:
         announce(session, Event.SUCCESS, [claimed.id])
+    if claimed.conversation_id is not None:
+        news_after_commit(session, claimed.account_id, claimed.conversation_id)
     follow_up(session, claimed.conversation_id)
     return "succeeded"
 
@@ -290,6 +292,8 @@ def _write_failure(
     count(session, claimed, failure.answer, runs=int(delay is None))
     if delay is not None:
         return "retried"
+    if claimed.conversation_id is not None:
+        news_after_commit(session, claimed.account_id, claimed.conversation_id)
     if purge_epoch is not None and purge_epoch == seen:
         _keep(session, claimed, failure)
     if claimed.task_id:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from core.context import Context
+from core.context import Context, news_after_commit
 from core.prompts import COLUMNS, VALUES, annotations_of, prompt_within, refresh_prompts, vault_of
 from models import new_id
 
@@ -56,7 +56,7 @@ BUSY = text(
 )
 PROMOTE = text(
     "UPDATE runs SET state = 'pending', run_at = GREATEST(run_at, now()) WHERE id = ANY(CAST(:ids AS uuid[]))"
-    " AND state = 'waiting'"
+    " AND state = 'waiting' RETURNING account_id, conversation_id"
 )
 # Locked, because a run is cancelled under its own lock alone.
 PROMPTED = (
@@ -69,7 +69,7 @@ PROMPTED = (
 )
 TOLD = (
     " UPDATE runs SET state = 'pending', run_at = GREATEST(run_at, now()), conversation_id = :conversation"
-    " WHERE id = (SELECT id FROM d)"
+    " WHERE id = (SELECT id FROM d) RETURNING account_id"
 )
 KEPT = (
     f" v AS ({vault_of('CAST(:conversation AS uuid)')}),"
@@ -116,7 +116,8 @@ def promote_of(session: Session, task_ids: Sequence[uuid.UUID]) -> int:
     quiet = _take_quiet(session, [row.conversation_id or row.session_of for row in found])
     ready = [row.id for row in found if row.conversation_id in quiet]
     if ready:
-        session.execute(PROMOTE, {"ids": ready})
+        for account, conversation in session.execute(PROMOTE, {"ids": ready}).all():
+            news_after_commit(session, account, conversation)
     told = [
         row for row in found if not row.conversation_id and (not row.session_of or row.session_of in quiet)
     ]
@@ -125,7 +126,9 @@ def promote_of(session: Session, task_ids: Sequence[uuid.UUID]) -> int:
         statement, conversation = (CONTINUE, row.session_of) if row.session_of else (OPEN, new_id())
         prompt = prompt_within(session, row.task_id, row.session_of) if row.shielded else None
         said = {"prompt": prompt and prompt.words, "shield": prompt and json.dumps(prompt.shield)}
-        session.execute(statement, {"run": row.id, "conversation": conversation, "message": new_id(), **said})
+        values = {"run": row.id, "conversation": conversation, "message": new_id(), **said}
+        for account in session.scalars(statement, values):
+            news_after_commit(session, account, conversation)
     return len(ready) + len(told)
 
 

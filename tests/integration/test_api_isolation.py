@@ -311,7 +311,7 @@ def routes_of(app):
         for route in routes:
             if hasattr(route, "methods"):
                 yield prefix + route.path, route.methods
-            else:
+            elif hasattr(route, "original_router"):  # a WebSocket has neither
                 inner = route.original_router.routes
                 yield from walk(inner, prefix + route.include_context.prefix)
 
