@@ -65,6 +65,11 @@ def equipped_stateless(session: Session, talk: Talk, shield: Shield | None) -> T
     return equipped(session, talk, acting, dataset=dataset, skillset=skillset, shield=shield)
 
 
+def without_actions(talk: Talk) -> Talk:
+    """The talk for somebody whom nobody knows: what its bot does within Crontalk is not done for anybody."""
+    return replace(talk, skills={name: one for name, one in talk.skills.items() if not one.changes})
+
+
 def _asked_last(history: Sequence[StoredMessage]) -> str:
     asked = (m.text for m in reversed(history) if m.type == MessageType.USER and is_seen(m))
     return next(asked, "")[:ASKED]

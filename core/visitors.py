@@ -26,6 +26,7 @@ from core.bots import find_bot
 from core.chat.provider import Deadline
 from core.cipher import Unopened, decrypt, encrypt
 from core.context import Context
+from core.equipping import equipped_stateless, without_actions
 from core.errors import CrontalkError, InvalidInput, LimitReached, NotFound
 from core.keys import KeyUnusable
 from core.limits import AccountLimits
@@ -61,6 +62,9 @@ class Host:
     backstory: str | None = field(repr=False)
     model: str | None
     suggestions: Any = field(repr=False)
+    dataset_id: uuid.UUID | None = None
+    skillset_id: uuid.UUID | None = None
+    moderation: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,8 @@ def host_of(context: Context) -> Host | None:
             return None
     limits = read_limits((account.settings or {}).get("limits"))
     suggestions = (bot.meta or {}).get("suggestions")
-    return Host(account.id, bot.id, bot.name or "", limits, bot.backstory, bot.model, suggestions)
+    means = bot.dataset_id, bot.skillset_id, bot.moderation
+    return Host(account.id, bot.id, bot.name or "", limits, bot.backstory, bot.model, suggestions, *means)
 
 
 def _account(session: Session, wanted: str) -> Account | None:
@@ -244,17 +249,18 @@ def answer_visitor(
 
     `telling` is given what the visitor may see of the values that privacy has taken out.
     """
-    notes = MemoryNotes(context, host.account_id, wanted)
+    turn = new_id()
+    notes = MemoryNotes(context, host.account_id, turn, wanted)
     answer: Answer | None = None
     sight = Sight()
     try:
-        turn, request = new_id(), _request(host, lines)
+        request, deadline = _request(host, lines), Deadline.after(context.settings.turn_time)
         with context.transaction(host.account_id) as session:
             notes.shield = stateless_shield(session, host.account_id, turn, request)
+            talk = stateless_talk(turn, host.account_id, request, deadline, notes.shield)
+            talk = without_actions(equipped_stateless(session, talk, notes.shield))
         if notes.shield is not None:
             sight = Sight(notes.shield.vault.key(), notes.shield.vault.minted)
-        deadline = Deadline.after(context.settings.turn_time)
-        talk = stateless_talk(turn, host.account_id, request, deadline, notes.shield)
         answer = converse(context, talk, notes, telling(sight))
         reply = _reply(host, answer, sight)
     except Failure as failure:
@@ -280,6 +286,9 @@ def _request(host: Host, lines: Sequence[Line]) -> TurnRequest:
         backstory=host.backstory,
         model=host.model,
         bot_id=str(host.bot_id),
+        dataset_id=str(host.dataset_id) if host.dataset_id else None,
+        skillset_id=str(host.skillset_id) if host.skillset_id else None,
+        moderation=host.moderation,
     )
 
 

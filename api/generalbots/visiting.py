@@ -21,6 +21,7 @@ from core.errors import CrontalkError, InvalidInput, LimitReached, NotAuthorized
 from core.privacy.restoring import Restorer
 from core.rates import Rate
 from core.sight import Sight
+from core.telling import SPEAKING
 from core.turn_results import failed
 from core.visitors import Host, Line, Reply, Visitor, Visitors, answer_visitor
 from models import MAX_TEXT_BYTES, MessageType
@@ -42,7 +43,9 @@ class _Deltas:
     def tell(self, kind: str, data: object) -> None:
         del kind, data
 
-    def token(self, text: str) -> None:
+    def token(self, text: str, kind: str = SPEAKING) -> None:
+        if kind != SPEAKING:
+            return
         self._restorer = self._restorer or self.sight.restorer()
         piece = self._restorer.feed(text)
         if piece and self.socket.deltas:

@@ -49,6 +49,11 @@ class Skill:
         """It is carried out by somebody else, with no transaction open."""
         return self.action.get("type") == REQUEST
 
+    @property
+    def changes(self) -> bool:
+        """It does something within Crontalk."""
+        return self.action.get("type") in ACTIONS
+
     def tool(self) -> Tool:
         return Tool(self.name, self.description, unmarked(self.parameters))
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from core.datasets import create_dataset, create_record
 from core.live import NoLive
+from core.skillsets import create_ability, create_skillset
 from core.valkey import make_client, second_database
+from core.visitors import Line, answer_visitor, host_of
+from models import new_id
 from tests.api import a_client, a_secret
 from tests.factories import a_bot, execute, one
 from tests.hands import hands
+from tests.scripted import calls, says
 from tests.sockets import a_door, talking
 
 CANARY = "canary-7f3a word"
@@ -238,3 +243,24 @@ def test_nobody_is_let_in_where_the_account_is_closed_or_unknown(context, accoun
     for named in (str(account), str(uuid.uuid4()), "first"):
         with door_with(context, named) as door, talking(door.port, welcome=False) as talk:
             assert talk.closed() == 4401
+
+
+def test_visitors_are_told_what_the_bot_knows_and_nothing_is_done_for_them(context, account, speak):
+    with context.transaction(account) as session:
+        dataset = create_dataset(session, name="Facts")
+        create_record(session, dataset.id, text="The pool opens at eight.")
+        skillset = create_skillset(session, name="Skills")
+        create_ability(session, skillset.id, name="note", action={"type": "memory.remember"})
+        create_ability(session, skillset.id, name="look", action={"type": "search"})
+    bot = a_bot(context, account, dataset_id=dataset.id, skillset_id=skillset.id)
+    execute(context, "UPDATE bots SET is_default = (id = :id)", id=bot.id)
+    settings = context.settings.model_copy(update={"anonymous": str(account)})
+    host = host_of(replace(context, settings=settings))
+    provider = speak(calls("note", text="Hello"), calls("look", search="pool"), says("At eight."))
+    reply = answer_visitor(
+        context, host, [Line(new_id(), 1, "user", "When does the pool open?", datetime.now(UTC))]
+    )
+    assert reply.text == "At eight."
+    assert [tool.name for tool in provider.requests[0].tools] == ["look"]
+    assert "opens at eight" in provider.requests[0].system
+    assert one(context, "SELECT count(*) FROM memories") == 0
