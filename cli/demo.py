@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -27,7 +27,7 @@ KNOWN = (
     ("Late check-out until 14:00 costs 20 euros and is arranged at the front desk.", "Rooms"),
 )
 DESK = "Front desk"
-ABILITY = {
+ABILITY: dict[str, Any] = {
     "name": "note_down",
     "description": "Writes a note into the book of the front desk.",
     "action": {"type": "memory.remember"},
