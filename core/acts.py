@@ -24,7 +24,6 @@ BEGIN = text(
     " ON CONFLICT (run_id, step) DO UPDATE SET epoch = excluded.epoch RETURNING step"
 )
 BEGUN = text("SELECT 1 FROM run_steps WHERE run_id = :id AND step = :step")
-REFUSAL = Failure(ErrorClass.INTERNAL_ERROR, "acted", final=True)
 
 
 @dataclass
@@ -41,7 +40,7 @@ class Acts:
         values = {"id": self.claimed.id, "step": STEP}
         with self.context.reading() as session:
             if session.execute(BEGUN, values).one_or_none() is not None:
-                raise REFUSAL
+                raise Failure(ErrorClass.INTERNAL_ERROR, "acted", final=True)
 
     def begin(self) -> None:
         """Remembers it, before the first act.

@@ -7,7 +7,7 @@ turn keeps them in memory. No transaction is open while it waits for anybody.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, replace
@@ -48,9 +48,9 @@ def converse(context: Context, talk: Talk, notes: Notes, telling: Telling) -> An
     if not talk.has_bot:
         raise Failure(ErrorClass.NO_BOT, "no_bot", final=True)
     desk = Desk(context, notes, telling, {function.name: function for function in talk.request.functions})
-    iterations = calls = 0
+    iterations, calls = 0, _made_before(talk)
     round_about = _Rounds()
-    talk, end = _answered(desk, talk, _unanswered(talk.history))
+    talk, end = _answered(desk, talk, _unanswered(talk.history, desk.functions))
     if end is None:
         talk = compacted(desk, talk)
     while end is None:
@@ -71,6 +71,12 @@ def converse(context: Context, talk: Talk, notes: Notes, telling: Telling) -> An
         if end is None and iterations == (talk.request.iterations or ITERATIONS):
             end = "iteration"
     return Answer("", end=end)
+
+
+def _made_before(talk: Talk) -> int:
+    """How many calls earlier attempts of this turn have written down: they count as well."""
+    mine = (m.meta.get("activity") for m in talk.history if m.key.startswith(f"{talk.id}-note."))
+    return sum(isinstance(one, dict) and one.get("type") == "request" for one in mine)
 
 
 @dataclass
@@ -123,9 +129,14 @@ def _restores(desk: Desk, called: Any, arguments: str) -> dict[str, Any]:
     return {RESTORES: paths} if paths else {}
 
 
-def _unanswered(history: Sequence[StoredMessage]) -> tuple[ToolCall, ...]:
-    """Calls that an attempt before this one has written down and not seen answered."""
+def _unanswered(history: Sequence[StoredMessage], functions: Container[str]) -> tuple[ToolCall, ...]:
+    """Calls that an attempt before this one has written down and not seen answered.
+
+    One that no turn has written is none of a model: whoever may write here would act with any arguments. It
+    is looked at only where the caller's own function answers it.
+    """
     waiting: list[ToolCall] = []
+    ours: set[str] = set()
     for message in history:
         activity = message.meta.get("activity") if message.type == MessageType.ACTIVITY else None
         if message.type in SPOKEN:
@@ -135,11 +146,13 @@ def _unanswered(history: Sequence[StoredMessage]) -> tuple[ToolCall, ...]:
         function = activity["function"]
         name, arguments = str(function.get("name")), function.get("arguments")
         if activity.get("type") == "request":
-            waiting.append(ToolCall(message.key, name, arguments if isinstance(arguments, dict) else {}))
+            key = message.key or f"seq.{message.place}"
+            waiting.append(ToolCall(key, name, arguments if isinstance(arguments, dict) else {}))
+            ours |= {key} if message.key else set()
         elif activity.get("type") == "response":
             found = next((call for call in waiting if call.name == name), None)
             waiting = [call for call in waiting if call is not found]
-    return tuple(waiting)
+    return tuple(call for call in waiting if call.id in ours or call.name in functions)
 
 
 def _answered(desk: Desk, talk: Talk, calls: Sequence[ToolCall]) -> tuple[Talk, str | None]:
@@ -168,7 +181,7 @@ def _result(desk: Desk, talk: Talk, call: ToolCall, ahead: _Ahead) -> Do:
     function = desk.functions.get(call.name)
     if call.broken is not None or function is None or function.result is None:
         do = ahead.of(call)
-        most = desk.context.settings.history_tokens * BYTES_PER_TOKEN // 4
+        most = desk.context.settings.window_of(talk.model) * BYTES_PER_TOKEN // 4
         return lambda session: shortened(do(session), most)
     if "data" in function.result:
         data = function.result["data"]
@@ -205,8 +218,11 @@ class _Ahead:
         talk = self._talk
         assert talk.acting is not None  # noqa: S101 (every talk that is carried out is equipped)
         deadline = talk.deadline.while_wanted(self._desk.notes.wanted)
-        means = Means(self._desk.context, talk.acting, deadline, talk.restore)
-        return prepared(talk.skills.get(call.name), call, means)
+        means = Means(self._desk.context, talk.acting, deadline, talk.restore, talk.conceal)
+        try:
+            return prepared(talk.skills.get(call.name), call, means)
+        except ModelTimeout:
+            raise Failure(ErrorClass.TIMEOUT, "call", final=True) from None
 
 
 def _leaves(talk: Talk, call: ToolCall) -> bool:

@@ -41,7 +41,7 @@ def compacted(desk: Desk, talk: Talk) -> Talk:
     """
     if talk.request.compacts or not desk.notes.lasting:
         return talk
-    window = desk.context.settings.history_tokens
+    window = desk.context.settings.window_of(talk.model)
     if _cost(talk.history) <= window * FULL:
         return talk
     old, new = _divided(talk.history, int(window * KEPT))
@@ -56,7 +56,9 @@ def compacted(desk: Desk, talk: Talk) -> Talk:
         if failure.error_class in ENDS:
             raise
         log.warning("not_compacted", error_class=failure.error_class, code=failure.code)
-        return talk
+        if failure.answer.input_tokens + failure.answer.output_tokens:  # paid for all the same
+            desk.notes.keep([], failure.answer)
+        return spent(talk, failure.answer)
     entry = Entry(MessageType.CHECKPOINT, answer.text, {UNTIL: old[-1].place})
     (kept,) = desk.notes.keep([entry], answer)
     summary = StoredMessage(kept.type, kept.text, kept.meta, kept.place, kept.key)

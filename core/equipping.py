@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,17 +12,18 @@ from sqlalchemy.orm import Session
 
 from core.chat.history import StoredMessage, is_seen
 from core.context import settings_of
-from core.errors import InvalidInput, NotAuthorized, NotFound
+from core.privacy.trees import labelled_tree
 from core.retrieving import Inline, retrieve
 from core.shield import Shield
 from core.sight import Sight
-from core.skills.abilities import Skill, checked_action, skill, skills_of, told_apart
+from core.skills.abilities import Skill, skill, skills_of, told_apart
 from core.skills.skill import Acting
 from core.talk import Talk
 from core.vault import open_value
 from models import MessageType
 
 ASKED = 4_000  # characters of a question that are searched for
+SHORTEST = 3  # letters of a value that is looked for in what comes back
 
 
 def equipped(
@@ -41,16 +43,17 @@ def equipped(
         _asked_last(talk.history),
         dataset_ids=[dataset] if dataset else [],
         inline=[Inline.of(one) for one in talk.request.datasets],
-        tokens=settings_of(session).history_tokens // 2,
+        tokens=settings_of(session).window_of(talk.model) // 2,
     )
-    skills = [*_brought(session, talk.request.abilities), *skills_of(session, [skillset])]
+    skills = [*_brought(talk.request.abilities), *skills_of(session, [skillset])]
     return replace(
         talk,
         knowledge=found.text(_protecting(shield)),
         records=tuple(found.used()),
         skills=told_apart(skills, [function.name for function in talk.request.functions]),
         acting=replace(acting, dataset_id=dataset),
-        restore=_restoring(shield) if shield is not None else talk.restore,
+        restore=restoring(shield) if shield is not None else talk.restore,
+        conceal=concealing(shield) if shield is not None else talk.conceal,
     )
 
 
@@ -75,41 +78,51 @@ def _asked_last(history: Sequence[StoredMessage]) -> str:
     return next(asked, "")[:ASKED]
 
 
-def _brought(session: Session, abilities: Sequence[Any]) -> list[Skill]:
-    """Abilities that came along with a turn. They were looked at at the door; what they use may have gone."""
-    found = []
-    for one in abilities:
-        try:
-            action, parameters = checked_action(session, one.get("action"), one.get("parameters"))
-        except (InvalidInput, NotFound, NotAuthorized):
-            continue
-        found.append(
-            skill(
-                one["name"],
-                one.get("description") or "",
-                parameters,
-                action,
-                instruction=one.get("instruction") or "",
-                secret=one.get("secretId"),
-            )
+def _brought(abilities: Sequence[Any]) -> list[Skill]:
+    """Abilities that came along with a turn, as its door has checked them; what they use may have gone, which
+    a call finds out.
+    """
+    return [
+        skill(
+            one["name"],
+            one.get("description") or "",
+            one.get("parameters") or {},
+            one.get("action") or {},
+            instruction=one.get("instruction") or "",
+            secret=one.get("secretId"),
         )
-    return found
+        for one in abilities
+    ]
 
 
 def _protecting(shield: Shield | None) -> Callable[[str], str]:
     return (lambda words: words) if shield is None else (lambda words: shield.said(words).text)
 
 
-def _restoring(shield: Shield) -> Callable[[Any], Any]:
+def restoring(shield: Shield) -> Callable[[Any], Any]:
     """Puts their values behind the tokens that this turn may name."""
+    return lambda value: Sight(values=_values(shield)).tree(value)
 
-    def restore(value: Any) -> Any:
-        vault = shield.vault
-        kept = vault.kept or {}
-        named = {token: kept[token] for token in vault.shown or () if token in kept} | vault.sealed
-        key = vault.key()
-        return Sight(values={token: open_value(key, token, sealed) for token, sealed in named.items()}).tree(
-            value
-        )
 
-    return restore
+def concealing(shield: Shield) -> Callable[[Any], Any]:
+    """Puts the tokens back for their values, in case whoever was sent one says it again: what was told us by
+    a caller as somebody's is nothing that would be found in a text.
+    """
+
+    def conceal(value: Any) -> Any:
+        tokens = {said: token for token, said in _values(shield).items() if len(said) >= SHORTEST}
+        if not tokens:
+            return value
+        words = "|".join(map(re.escape, sorted(tokens, key=len, reverse=True)))
+        spelt = re.compile(rf"(?<!\w)(?:{words})(?!\w)")
+        return labelled_tree(value, lambda text: spelt.sub(lambda found: tokens[found.group()], text))
+
+    return conceal
+
+
+def _values(shield: Shield) -> dict[str, str]:
+    vault = shield.vault
+    kept = vault.kept or {}
+    named = {token: kept[token] for token in vault.shown or () if token in kept} | vault.sealed
+    key = vault.key()
+    return {token: open_value(key, token, sealed) for token, sealed in named.items()}

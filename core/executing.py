@@ -11,8 +11,10 @@ from core.asking import asked
 from core.chat.history import BYTES_PER_TOKEN, StoredMessage
 from core.chat.provider import Deadline, ToolCall
 from core.context import Context
+from core.equipping import concealing, restoring
 from core.notes import MemoryNotes
 from core.outcomes import Failure
+from core.shield import Shield
 from core.skills.abilities import Skill
 from core.skills.doing import Means, prepared, shortened
 from core.skills.skill import Acting
@@ -23,13 +25,14 @@ from models import ErrorClass, MessageType
 
 @dataclass(frozen=True)
 class Execution:
-    """Who tries what with which words; it is stored nowhere."""
+    """Who tries what with which words; it is stored nowhere. With a shield the model is shown tokens."""
 
     id: uuid.UUID
     skill: Skill
     text: str
     acting: Acting
     deadline: Deadline
+    shield: Shield | None = None
 
 
 def execute(context: Context, execution: Execution, notes: MemoryNotes, telling: Telling) -> dict[str, Any]:
@@ -46,9 +49,7 @@ def execute(context: Context, execution: Execution, notes: MemoryNotes, telling:
     request = activity("request", call)
     (kept,) = notes.keep([request], None)
     telling.tell("message", {"type": kept.type.value, "text": kept.text, "meta": dict(kept.meta)})
-    means = Means(
-        context, execution.acting, execution.deadline.while_wanted(notes.wanted), restore=lambda value: value
-    )
+    means = _means(context, execution, notes)
     do = prepared(execution.skill, replace(call, id=kept.key), means)
     most = context.settings.history_tokens * BYTES_PER_TOKEN
     response = notes.respond(call, lambda session: shortened(do(session), most))
@@ -62,18 +63,26 @@ def execute(context: Context, execution: Execution, notes: MemoryNotes, telling:
     }
 
 
+def _means(context: Context, execution: Execution, notes: MemoryNotes) -> Means:
+    deadline, shield = execution.deadline.while_wanted(notes.wanted), execution.shield
+    if shield is None:
+        return Means(context, execution.acting, deadline, lambda value: value)
+    return Means(context, execution.acting, deadline, restoring(shield), concealing(shield))
+
+
 def _call(context: Context, execution: Execution, notes: MemoryNotes, telling: Telling) -> ToolCall:
     skill = execution.skill
     direct = _direct(skill, execution.text)
     if direct is not None:
         return ToolCall("", skill.name, direct)
+    words = execution.text if execution.shield is None else execution.shield.said(execution.text).text
     talk = Talk(
         id=execution.id,
         account_id=execution.acting.account_id,
         has_bot=True,
         backstory="Call the function with what the user says.",
         model=None,
-        history=(StoredMessage(MessageType.USER, execution.text, {}),),
+        history=(StoredMessage(MessageType.USER, words, {}),),
         deadline=execution.deadline,
         skills={skill.name: skill},
         forced=skill.name,

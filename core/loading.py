@@ -18,6 +18,7 @@ from core.chat.history import StoredMessage, is_seen
 from core.compacting import since_the_checkpoint
 from core.context import act_for
 from core.equipping import equipped, equipped_stateless
+from core.errors import InvalidInput, PrivacyFailed
 from core.keys import KeyUnusable, unseal
 from core.privacy.placeholders import TOKENS
 from core.privacy.restoring import escape_lookalikes
@@ -62,7 +63,8 @@ HISTORY = text(
 class Turn:
     """What a claimed run needs to know, read in the transaction of the claim.
 
-    Without a talk what came along with the run cannot be opened: the installation's key is another one.
+    Without a talk it cannot be read, and `unread` says why: "key", what came along was sealed with another
+    key than the installation's; "privacy", what is to be shown could not be looked at.
     """
 
     purge_epoch: int
@@ -70,6 +72,7 @@ class Turn:
     shield: Shield | None = None
     attached: tuple[Attached, ...] = ()
     blocked: bool = False  # something of it may not be seen before it was annotated
+    unread: str = "key"
 
 
 def load(session: Session, settings: Settings, claimed: Claim) -> Turn | None:
@@ -81,6 +84,8 @@ def load(session: Session, settings: Settings, claimed: Claim) -> Turn | None:
         return _stored(session, settings, claimed)
     except KeyUnusable:
         return Turn(0, None)
+    except (PrivacyFailed, InvalidInput):  # the claim stands, or it would be claimed again without an end
+        return Turn(0, None, unread="privacy")
 
 
 def _request(session: Session, claimed: Claim) -> TurnRequest:
@@ -170,7 +175,7 @@ def _shown(message: Row[Any], shield: Shield | None) -> StoredMessage:
     text = message.text
     if shield is not None and not spoken_by_us(message.run_id, message.step):
         text = escape_lookalikes(text, tokens_at(message.pii), shield.tokens())
-    key = f"{message.run_id}-{message.step}" if message.run_id else f"seq.{message.seq}"
+    key = f"{message.run_id}-{message.step}" if message.run_id else ""
     return StoredMessage(message.type, text, message.meta, message.seq, key)
 
 

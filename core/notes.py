@@ -38,8 +38,13 @@ BEGIN_CALL = text(
     " INSERT INTO run_steps (run_id, step, account_id, epoch, model)"
     " SELECT id, 'model.' || model_calls, account_id, epoch, :model FROM counted RETURNING step"
 )
-# What attempts before this one wrote down keeps its number: (run, step) is written once.
-WRITTEN = text("SELECT count(*) FROM messages WHERE run_id = :id AND step LIKE 'note.%'")
+# What attempts before this one wrote down keeps its number: (run, step) is written once. So does a call whose
+# message was deleted: its key was shown to others.
+WRITTEN = text(
+    "SELECT COALESCE(max(CAST(split_part(step, '.', 2) AS int)), 0) FROM ("
+    " SELECT step FROM messages WHERE run_id = :id AND step LIKE 'note.%'"
+    " UNION ALL SELECT step FROM run_steps WHERE run_id = :id AND step LIKE 'call.%') AS numbered"
+)
 # What a transaction has written whose end was never heard of.
 THERE = text(
     "SELECT type, text, meta, seq, step FROM messages"
@@ -126,8 +131,8 @@ class StoredNotes:
         for entry in kept:
             if entry.meta.get("activity", {}).get("type") == "request":
                 self._time(session, BEGIN_TOOL, entry.key, account=claimed.account_id, epoch=claimed.epoch)
-        if answer is not None:
-            close_model_steps(session, claimed, answer)
+        if answer is not None and not close_model_steps(session, claimed, answer):
+            answer = None
         count(session, claimed, answer or Answer(""), runs=0, messages=len(entries))
         return kept
 

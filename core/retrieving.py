@@ -50,7 +50,7 @@ class Inline:
     @classmethod
     def of(cls, sent: Mapping[str, Any]) -> Inline:
         """One of `extensions.datasets`, as its door has checked it."""
-        records = [(one["text"], one.get("meta") or {}) for one in sent.get("records") or ()]
+        records = [(one["text"], _meta_of(one)) for one in sent.get("records") or ()]
         return cls(sent.get("name"), sent.get("description"), records)
 
 
@@ -173,6 +173,11 @@ def _brought(session: Session, asked: str, inline: Sequence[Inline]) -> Iterator
 def _of_record(match: Match) -> Found:
     record = match.record
     return Found(record.text, match.score, record.source, record.id)
+
+
+def _meta_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    source = record.get("source")
+    return {**(record.get("meta") or {}), **({"source": source} if source else {})}
 
 
 def _source(meta: Mapping[str, Any]) -> str | None:

@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from core.chat.endpoints import OFFLINE, UNNAMED, Endpoint, read_endpoints
+from core.chat.model_name import parse_model
 from core.errors import InvalidInput
 from core.prices import FREE, Price
 from core.rates import Rate, parse_rate
@@ -261,6 +262,11 @@ class Settings(BaseSettings):
     def endpoint(self, model: str) -> Endpoint:
         """What a bare model name stands for."""
         return self.models.get(model, UNNAMED)
+
+    def window_of(self, model: str | None) -> int:
+        """How many tokens of system and history the model of a string is sent; None: the default model."""
+        name = parse_model(model or self.llm_model or OFFLINE).name
+        return self.endpoint(name).window(self.history_tokens)
 
     def price(self, model: str) -> Price | None:
         """What a bare model name costs: the offline one nothing, an endpoint what its entry says."""

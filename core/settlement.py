@@ -358,11 +358,18 @@ def _close_steps(session: Session, claimed: Claim, outcome: str, code: str | Non
     )
 
 
-def close_model_steps(session: Session, claimed: Claim, answer: Answer) -> None:
-    """Ends the step of a model call whose answer is written down before the turn's last one."""
+def close_model_steps(session: Session, claimed: Claim, answer: Answer) -> bool:
+    """Ends the step of a model call whose answer is written down before the turn's last one; False: it has
+    ended before, and what it has used is counted.
+    """
     values = {"id": claimed.id, "reason": answer.finish, **_tokens(answer)}
-    session.execute(CLOSE_MODEL_STEPS, {key: values[key] for key in ("id", "reason", "input", "output")})
+    closed = session.execute(
+        CLOSE_MODEL_STEPS, {key: values[key] for key in ("id", "reason", "input", "output")}
+    )
+    if not closed.rowcount:  # type: ignore[attr-defined]
+        return False
     session.execute(SPEND, {"id": claimed.id, **_tokens(answer)})
+    return True
 
 
 def count(session: Session, claimed: Claim, answer: Answer, *, runs: int, messages: int = 0) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from dataclasses import replace
 
 import structlog
 from sqlalchemy import text
@@ -25,6 +26,7 @@ from core.outcomes import Answer, Failure, Outdated, Postponed
 from core.settlement import discard, lock, patiently, put_off, settle_failure, store
 from core.shields import offer_tokens
 from core.showing import shown
+from core.talk import Talk
 from core.telling import ChannelTelling, ShieldedTelling, Silence, Telling, Withheld
 from core.turn_requests import ALL
 from core.turn_results import TurnResult, cut, result_of, stateless_events
@@ -179,7 +181,8 @@ def _attempt(context: Context, claimed: Claim, turn: Turn | None, lease: Lease, 
 def _settled(context: Context, claimed: Claim, turn: Turn, lease: Lease, telling: Telling) -> str:
     """Asks, and stores the answer."""
     if turn.talk is None:
-        raise Failure(ErrorClass.MISCONFIGURED, "key", final=True)
+        misfit = ErrorClass.MISCONFIGURED if turn.unread == "key" else ErrorClass.INTERNAL_ERROR
+        raise Failure(misfit, turn.unread, final=True)
     if turn.blocked:
         raise Failure(ErrorClass.PROVIDER_ERROR, "not_annotated")
     if claimed.action == Action.SEND:
@@ -188,7 +191,7 @@ def _settled(context: Context, claimed: Claim, turn: Turn, lease: Lease, telling
         return _stateless(context, claimed, turn, lease, telling)
     else:
         notes = StoredNotes(context, claimed, lease, turn.purge_epoch, turn.shield)
-        talk = shown(context, turn.talk, turn.attached, turn.shield)
+        talk = _with_files(context, turn, turn.talk, lease)
         answer = converse(context, talk, notes, telling)
         if claimed.task_id and not answer.text:  # nobody is there to go on: an honest end is an answer
             raise Failure(ErrorClass.LIMIT, answer.end or "empty", answer, final=True)
@@ -200,6 +203,12 @@ def _settled(context: Context, claimed: Claim, turn: Turn, lease: Lease, telling
     return patiently(context, lease, write)
 
 
+def _with_files(context: Context, turn: Turn, talk: Talk, lease: Lease) -> Talk:
+    """The talk with what is attached to it, read for as long as somebody wants the answer."""
+    wanted = replace(talk, deadline=talk.deadline.while_wanted(lease.check))
+    return shown(context, wanted, turn.attached, turn.shield)
+
+
 def _stateless(context: Context, claimed: Claim, turn: Turn, lease: Lease, telling: Telling) -> str:
     """A turn without a conversation: its answer is told, and only what it used is stored."""
     assert turn.talk is not None  # noqa: S101 (looked at by the caller)
@@ -209,16 +218,14 @@ def _stateless(context: Context, claimed: Claim, turn: Turn, lease: Lease, telli
         context, claimed.account_id, claimed.id, lease.check, turn.shield, begins_to_act=acts.begin
     )
     try:
-        talk = shown(context, turn.talk, turn.attached, turn.shield)
+        talk = _with_files(context, turn, turn.talk, lease)
         answer = converse(context, talk, notes, telling)
     except (Failure, Postponed) as failure:
-        if acts.begun:
-            raise acts.unrepeatable(failure) from None
-        if isinstance(failure, Postponed):
-            raise
-        short = cut(failure)
+        short = cut(failure) if isinstance(failure, Failure) else None
         for kind, data in stateless_events(short, notes.tokens(short)) if short else ():
             telling.tell(kind, data)
+        if acts.begun:
+            raise acts.unrepeatable(failure) from None
         raise
     outcome = patiently(context, lease, lambda session: store(session, claimed, 0, answer))
     for kind, data in stateless_events(answer, notes.tokens(answer)):

@@ -46,8 +46,11 @@ from core.executing import Execution, execute
 from core.notes import MemoryNotes
 from core.outcomes import Answer
 from core.rows import own
+from core.shields import stateless_shield
+from core.sight import Sight
 from core.skills.abilities import skill_of
 from core.skills.skill import Acting
+from core.turn_requests import TurnRequest
 from models import Contact, new_id
 
 router = APIRouter(prefix="/skillset", tags=["skillset"], route_class=Route)
@@ -142,7 +145,9 @@ async def execute_ability(
     context, form = context_of(request), form_of(request)
     execution = await run_in_threadpool(_execution, context, caller, skillsetId, abilityId, body)
     asked = Asked(asyncio.get_running_loop())
-    notes = MemoryNotes(context, caller.account_id, execution.id, asked.wanted)
+    notes = MemoryNotes(context, caller.account_id, execution.id, asked.wanted, execution.shield)
+    if execution.shield is not None:
+        asked.sight = Sight(execution.shield.vault.key(), execution.shield.vault.minted)
 
     def turn() -> tuple[Answer | None, Ends]:
         return None, [("result", execute(context, execution, notes, asked))]
@@ -157,10 +162,12 @@ async def execute_ability(
 def _execution(
     context: Context, caller: Caller, skillset: str, ability: str, body: ExecuteRequest
 ) -> Execution:
+    deadline, one = Deadline.after(context.settings.turn_time), new_id()
     with context.transaction(caller.account_id) as session:
         found = skillsets.get_ability(session, skillset, ability)
         contact = own(session, Contact, body.contactId).id if body.contactId else None
-    bot = uuid.UUID(found.links["botId"]) if "botId" in found.links else None
+        bot = uuid.UUID(found.links["botId"]) if "botId" in found.links else None
+        speaking = TurnRequest(bot_id=str(bot) if bot else None, contact_id=str(contact) if contact else None)
+        shield = stateless_shield(session, caller.account_id, one, speaking)
     acting = Acting(caller.account_id, bot_id=bot, contact_id=contact)
-    deadline = Deadline.after(context.settings.turn_time)
-    return Execution(new_id(), skill_of(found), body.input or "", acting, deadline)
+    return Execution(one, skill_of(found), body.input or "", acting, deadline, shield)

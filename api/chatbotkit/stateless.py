@@ -191,7 +191,7 @@ def _configured(body: StatelessRequest) -> bool:
 
 def _carry_out(context: Context, caller: Caller, wanted: TurnRequest, asked: Asked) -> None:
     """The turn, in its thread."""
-    deadline = Deadline.after(context.settings.turn_time)
+    deadline = Deadline.after(context.settings.turn_time).while_wanted(asked.wanted)
     turn_id = new_id()
     notes = MemoryNotes(context, caller.account_id, turn_id, asked.wanted)
 

@@ -54,14 +54,13 @@ from core.idempotency import WriteKey, begin, finish
 from core.live import BEGIN
 from core.messages import looked_at
 from core.privacy.restoring import Restorer
-from core.rows import own
 from core.schedule.zones import find_zone
 from core.sight import Sight, sight_of
-from core.skills.abilities import checked_action
+from core.skills.abilities import checked_abilities
 from core.telling import PIECES, VAULT
 from core.turn_requests import ALL, END, TurnRequest
 from core.turn_results import TurnResult, result_of
-from models import Run, Secret
+from models import Run
 
 router = APIRouter(prefix="/conversation", tags=["conversation"], route_class=Route)
 
@@ -129,7 +128,7 @@ async def receive(
     request: Request, caller: CallerPart, key: WriteKeyPart, conversationId: str, body: ReceiveRequest
 ) -> Response:
     """Asks the bot for its answer to what is stored. 409 while a turn is under way."""
-    wanted = turn_request(request, caller, body)
+    wanted = await run_in_threadpool(turn_request, request, caller, body)
     return await _turn(
         request,
         caller,
@@ -146,7 +145,8 @@ async def complete(
     request: Request, caller: CallerPart, key: WriteKeyPart, conversationId: str, body: CompleteRequest
 ) -> Response:
     """Stores a message and asks for the answer; without text it goes on. 409 while a turn is under way."""
-    wanted, (text, entities) = turn_request(request, caller, body), asked_of(body)
+    wanted = await run_in_threadpool(turn_request, request, caller, body)
+    text, entities = asked_of(body)
 
     def ask(session: Session, listened: str) -> Run:
         return talking.complete(session, conversationId, text, wanted, entities=entities, listened=listened)
@@ -225,7 +225,7 @@ def turn_request(request: Request, caller: Caller, body: TurnShape, **more: Any)
 
 
 def _abilities(request: Request, caller: Caller, extensions: Extensions | None) -> tuple[dict[str, Any], ...]:
-    """What comes along to be done, looked at as if it were stored.
+    """What comes along to be done, as it would be stored.
 
     Raises:
         InvalidInput. NotFound, NotAuthorized: what it uses.
@@ -233,13 +233,10 @@ def _abilities(request: Request, caller: Caller, extensions: Extensions | None) 
     """
     skillsets = (extensions.skillsets if extensions else None) or ()
     found = tuple(one.model_dump(exclude_none=True) for part in skillsets for one in part.abilities)
-    if found:
-        with context_of(request).transaction(caller.account_id) as session:
-            for one in found:
-                checked_action(session, one.get("action"), one.get("parameters"))
-                if one.get("secretId"):
-                    own(session, Secret, one["secretId"])
-    return found
+    if not found:
+        return ()
+    with context_of(request).transaction(caller.account_id) as session:
+        return tuple(checked_abilities(session, found))
 
 
 async def _turn(request: Request, caller: Caller, key: WriteKey | None, ask: Ask) -> Response:

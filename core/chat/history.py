@@ -30,7 +30,7 @@ _ROLES: Mapping[str, tuple[Role, str]] = {
 @dataclass(frozen=True)
 class StoredMessage:
     """What decides how the model sees a message; `place` is its own within the conversation, `key` the run
-    and the step that wrote it.
+    and the step that wrote it, empty where no run did.
     """
 
     type: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,12 +20,13 @@ from core.privacy.declared import unmarked
 from core.rows import own
 from core.skills.actions import ACTIONS
 from core.skills.requests import checked_request
-from core.skills.schemas import NOTHING, checked_schema
-from models import Ability, Dataset, Skillset
+from core.skills.schemas import LONGEST, NOTHING, checked_schema
+from models import Ability, Dataset, Secret, Skillset
 
 REQUEST = "request"
 SEARCH = "search"
 MOST = 128  # abilities that a turn can use: models lose their way long before
+LONGEST_TOGETHER = 4 * LONGEST  # characters of the parameters of abilities that come along
 NAME = 64
 ASKED: dict[str, Any] = {
     "type": "object",
@@ -80,6 +82,26 @@ def checked_action(session: Session, action: Any, parameters: Any) -> tuple[dict
         known = ", ".join((REQUEST, SEARCH, *ACTIONS))
         raise InvalidInput(f"The type of the action must be one of {known}.")
     return ACTIONS[kind].checked(action), schema
+
+
+def checked_abilities(session: Session, given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Abilities that come along with a turn, with their actions and parameters as they would be stored.
+
+    Raises:
+        InvalidInput: also where there are too many. NotFound, NotAuthorized: what one uses.
+
+    """
+    if len(given) > MOST:
+        raise InvalidInput(f"At most {MOST} abilities come along with a turn.")
+    if len(json.dumps([one.get("parameters") for one in given])) > LONGEST_TOGETHER:
+        raise InvalidInput(f"The parameters of all abilities have up to {LONGEST_TOGETHER} characters.")
+    found = []
+    for one in given:
+        action, parameters = checked_action(session, one.get("action"), one.get("parameters"))
+        if one.get("secretId"):
+            own(session, Secret, one["secretId"])
+        found.append({**one, "action": action, "parameters": parameters})
+    return found
 
 
 def schema_of(action: Mapping[str, Any], parameters: Mapping[str, Any]) -> Mapping[str, Any]:

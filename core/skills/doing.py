@@ -39,13 +39,14 @@ BROKEN = {
 @dataclass(frozen=True)
 class Means:
     """What calls of a turn are carried out with. `restore` puts values behind tokens: done where a schema
-    declares it and nowhere else.
+    declares it and nowhere else. `conceal` undoes it in what comes back.
     """
 
     context: Context
     acting: Acting
     deadline: Deadline
     restore: Callable[[Any], Any] = field(repr=False)
+    conceal: Callable[[Any], Any] = field(default=lambda value: value, repr=False)
 
 
 def prepared(skill: Skill | None, call: ToolCall, means: Means) -> Do:
@@ -59,7 +60,7 @@ def prepared(skill: Skill | None, call: ToolCall, means: Means) -> Do:
     try:
         skill, arguments = _looked_at(skill, call, means.restore)
         if skill.leaves:
-            answer = _asked(skill, arguments, call.id, means)
+            answer = means.conceal(_asked(skill, arguments, call.id, means))
             return lambda _: answer
     except SkillFailed as failed:
         return _raises(failed)

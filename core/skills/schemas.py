@@ -18,6 +18,7 @@ from core.skills.skill import SkillFailed
 LONGEST = 64 * 1024
 DEEPEST = 32
 TOLD = 5  # faults of arguments that a model is told of
+STEPS = 50_000  # of holding arguments against a schema: some seconds at the most
 # Words by which a schema could grow without end, reach outside, or match by backtracking.
 REFUSED = frozenset({"$ref", "$dynamicRef", "$recursiveRef", "$id", "$anchor", "patternProperties"})
 # Where schemas stand in schemas.
@@ -68,6 +69,8 @@ def check_arguments(schema: Mapping[str, Any], arguments: Any) -> None:
         errors = sorted(
             _validator(schema).iter_errors(arguments), key=lambda error: list(map(str, error.path))
         )
+    except _TooCostly:
+        raise SkillFailed("arguments", "The arguments are too many to be looked at.") from None
     except (ValueError, OverflowError, RecursionError, TypeError):
         raise SkillFailed("arguments", "The arguments cannot be read.") from None
     if errors:
@@ -146,7 +149,27 @@ def _validator(schema: Mapping[str, Any]) -> Any:
         if isinstance(instance, str) and found not in {None, ...} and not found.search(instance):
             yield ValidationError("does not match")
 
-    return extend(Draft202012Validator, {"pattern": pattern})(schema or NOTHING)
+    left = [STEPS]
+    checks = {**Draft202012Validator.VALIDATORS, "pattern": pattern}
+    return extend(
+        Draft202012Validator, {word: _counted(word, check, left) for word, check in checks.items()}
+    )(schema or NOTHING)
+
+
+class _TooCostly(Exception):
+    """Holding these arguments against their schema takes too many steps."""
+
+
+def _counted(word: str, check: Any, left: list[int]) -> Any:
+    def counted(validator: Any, wanted: Any, instance: Any, schema: Any) -> Any:
+        left[0] -= 1 + (len(wanted) // 8 if isinstance(wanted, list | dict) else 0)
+        if word == "uniqueItems" and isinstance(instance, list):  # objects are compared each with each
+            left[0] -= len(instance) ** 2 // 20
+        if left[0] < 0:
+            raise _TooCostly
+        return check(validator, wanted, instance, schema)
+
+    return counted
 
 
 def _fault(error: Any) -> str:

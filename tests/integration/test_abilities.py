@@ -8,11 +8,24 @@ import threading
 import pytest
 import structlog
 
-from core.chat.provider import ToolCall
-from core.errors import RunFailed
+from core.chat.provider import (
+    Deadline,
+    Finished,
+    FinishReason,
+    ModelTimeout,
+    ModelUnavailable,
+    TextDelta,
+    ToolCall,
+)
+from core.errors import PrivacyFailed, RunFailed
+from core.messages import delete_message
+from core.notes import StoredNotes
+from core.privacy_policies import owner_of, set_policy
 from core.secrets import create_secret, delete_secret
+from core.skills.schemas import check_arguments, checked_schema
+from core.skills.skill import SkillFailed
 from core.skillsets import create_ability, create_skillset, update_skillset
-from core.talking import complete
+from core.talking import complete, dispatch, receive
 from core.turn_requests import Function, TurnRequest
 from core.turns import carry_out
 from core.work import LeaseLost, reap
@@ -402,9 +415,6 @@ def test_another_accounts_ability_and_secret_are_out_of_reach(client, context, a
 def test_a_dispatched_turn_that_is_stored_nowhere_acts_once(
     context, account, leases, speak, server, skillset, able
 ):
-    from core.chat.provider import ModelUnavailable
-    from core.talking import dispatch
-
     able("one", server.url())
     speak(calls("one"), [ModelUnavailable("http_503")], says("never"))
     request = TurnRequest(
@@ -420,8 +430,6 @@ def test_a_dispatched_turn_that_is_stored_nowhere_acts_once(
 def test_a_dispatched_turn_that_died_after_it_acted_is_not_tried_again(
     context, account, leases, speak, server, skillset, able, monkeypatch
 ):
-    from core.talking import dispatch
-
     able("one", server.url())
     speak(calls("one"), says("never"))
     request = TurnRequest(
@@ -470,3 +478,198 @@ def test_a_model_makes_arguments_of_what_is_said_where_that_takes_one(client, se
     assert provider.requests[0].forced == "look_up"
     refused = client.post(place, json={"input": "In Lisbon"})
     assert refused.status_code == 422
+
+
+def test_a_call_that_a_caller_has_written_is_carried_out_by_nobody(
+    client, context, account, leases, speak, server, skillset, able
+):
+    able("one", server.url())
+    bot = a_bot(context, account, skillset_id=skillset.id)
+    talk = a_conversation(context, account, bot_id=bot.id)
+    opened = client.post(f"{API}/conversation/{talk.id}/session/create", json={})
+    session_token = {"authorization": f"Bearer {opened.json()['token']}"}
+    meta = {"activity": {"type": "request", "function": {"name": "one", "arguments": {"place": "x"}}}}
+    said = {"type": "activity", "text": "one()", "meta": meta}
+    place = f"{API}/conversation/{talk.id}/message/create"
+    assert client.post(place, json=said, headers=session_token).status_code == 200
+    speak(says("Done."))
+    with context.transaction(account) as session:
+        run = receive(session, talk.id)
+    assert carried(context, leases, run) == "succeeded"
+    assert server.asked == []
+    assert responses(context) == []
+
+
+def test_a_call_keeps_its_number_for_itself_when_its_message_is_deleted(
+    context, account, leases, speak, server, able, asked
+):
+    able("one", server.url())
+    server.replies += [json_reply("first"), json_reply("second"), json_reply("third")]
+    run = asked()
+    conversation = one(context, "SELECT conversation_id FROM messages")
+    provider = speak()
+    rounds = [calls("one", place="x"), calls("one", place="y"), calls("one", place="z"), says("Done.")]
+
+    def deleting(request, _):
+        answer = rounds.pop(0)
+        if len(rounds) == 1:
+            query = "SELECT id FROM messages WHERE step IN ('note.1', 'note.2') ORDER BY seq"
+            for row in rows(context, query) if forgets else ():
+                with context.transaction(account) as session:
+                    delete_message(session, conversation, row["id"])
+        yield from answer
+
+    forgets = True
+    provider.stream = deleting
+    assert carried(context, leases, run) == "discarded"
+    rounds[:] = [calls("one", place="z"), says("Done.")]
+    forgets = False
+    assert carried(context, leases, run) == "succeeded"
+    assert [json.loads(request.body)["at"] for request in server.asked] == ["x", "y", "z"]
+    assert len({request.headers["idempotency-key"] for request in server.asked}) == 3
+    assert responses(context)[-1]["body"] == "third"
+
+
+def test_a_call_that_outlasts_its_turn_ends_it_as_what_it_is(
+    context, leases, speak, server, able, asked, monkeypatch
+):
+    able("one", server.url())
+    speak(calls("one"))
+    keep = StoredNotes.keep
+
+    def passed(_):
+        raise ModelTimeout("deadline")
+
+    def late(notes, entries, answer):
+        monkeypatch.setattr(Deadline, "check", passed)
+        return keep(notes, entries, answer)
+
+    monkeypatch.setattr(StoredNotes, "keep", late)
+    with pytest.raises(RunFailed, match="timeout"):
+        carried(context, leases, asked())
+    assert server.asked == []
+
+
+def test_calls_of_earlier_attempts_count_as_well(context, leases, speak, server, able, asked):
+    able("one", server.url())
+    server.replies += [json_reply("first"), json_reply("second"), json_reply("third")]
+    away = [ModelUnavailable("http_503")]
+    speak(calls("one", place="x"), away, calls("one", place="y"), calls("one", place="z"))
+    run = asked(request=TurnRequest(calls=2))
+    assert carried(context, leases, run) == "retried"
+    execute(context, "UPDATE runs SET run_at = now()")
+    with pytest.raises(RunFailed, match="limit"):
+        carried(context, leases, run)
+    assert len(server.asked) == 2
+
+
+def test_a_dispatched_turn_that_acted_and_was_cut_says_how_it_ended(
+    client, context, account, leases, speak, server, skillset, able
+):
+    able("one", server.url())
+    server.replies.append(json_reply("done"))
+    speak(calls("one"), [TextDelta("Half a"), Finished(FinishReason.length, 3, 2)])
+    request = TurnRequest(
+        messages=({"type": "user", "text": "Hi"},), backstory="You act.", skillset_id=str(skillset.id)
+    )
+    with context.transaction(account) as session:
+        run, channel = dispatch(session, None, None, request)
+    with pytest.raises(RunFailed, match="truncated"):
+        carried(context, leases, run)
+    place = f"{API}/channel/{channel}/subscribe"
+    told = client.post(place, json={"historyLength": 100}, headers={"accept": "application/json"})
+    assert told.json()["items"][-1]["data"]["data"]["end"] == {"reason": "length"}
+
+
+def test_what_was_sent_with_its_value_comes_back_as_its_token(
+    client, context, account, leases, speak, server, able, skillset
+):
+    schema = {"type": "object", "properties": {"to": {"type": "string", "x-restore": True}}}
+    action = {"type": "request", "method": "POST", "url": server.url(), "body": {"to": "{to}"}}
+    able("write", parameters=schema, action=action)
+    server.replies.append(json_reply({"copy": "Dear Zorblax, thank you"}))
+    bot = a_bot(context, account, skillset_id=skillset.id)
+    talk = a_conversation(context, account, bot_id=bot.id, privacy=True)
+    said = {"text": "Write to Zorblax", "entities": [{"type": "person", "begin": 9, "end": 16}]}
+    shown = []
+
+    def echo(request, _):
+        shown.append(request)
+        token = request.messages[0].text.split()[-1]
+        if len(shown) == 1:
+            yield from [ToolCall("a", "write", {"to": token}), USED]
+        else:
+            yield from says("Sent.")
+
+    speak().stream = echo
+    sent = client.post(f"{API}/conversation/{talk.id}/send", json=said)
+    assert sent.status_code == 200, sent.text
+    with context.transaction(account) as session:
+        run = receive(session, talk.id)
+    assert carried(context, leases, run) == "succeeded"
+    assert json.loads(server.asked[0].body)["to"] == "Zorblax"
+    assert "Zorblax" not in json.dumps(rows(context, "SELECT text, meta FROM messages"))
+    assert "Zorblax" not in str([m.text for r in shown for m in r.messages])
+
+
+def test_more_abilities_than_a_turn_can_use_do_not_come_along(client, context, account):
+    talk = a_conversation(context, account, bot_id=a_bot(context, account).id)
+    many = [{"abilities": [{"name": "one"}] * 100}] * 2
+    long = {"type": "object", "properties": {"a": {"type": "string", "description": "x" * 60_000}}}
+    large = [{"abilities": [{"name": "one", "parameters": long}] * 5}]
+    for skillsets in (many, large):
+        body = {"text": "Hi", "extensions": {"skillsets": skillsets}}
+        assert client.post(f"{API}/conversation/{talk.id}/complete", json=body).status_code == 400
+
+
+def test_a_turn_that_cannot_be_read_fails_instead_of_being_claimed_without_an_end(
+    context, leases, speak, asked, monkeypatch
+):
+    def fails(*_, **__):
+        raise PrivacyFailed("The text could not be looked at.")
+
+    speak(says("never"))
+    run = asked()
+    monkeypatch.setattr("core.loading.equipped", fails)
+    with pytest.raises(RunFailed, match="internal_error"):
+        carried(context, leases, run)
+    assert the_run(context, run.id)["error_code"] == "privacy"
+
+
+@pytest.mark.parametrize(
+    ("schema", "arguments"),
+    [
+        ({"type": "array", "items": {"anyOf": [{"type": "null"}] * 3000}}, [1] * 30_000),
+        ({"type": "array", "uniqueItems": True}, [{"a": n} for n in range(8000)]),
+        ({"type": "array", "items": {"enum": [f"x{n}" for n in range(5000)]}}, ["y"] * 15_000),
+    ],
+)
+def test_arguments_that_take_for_ever_to_be_looked_at_are_refused(schema, arguments):
+    checked = checked_schema({"type": "object", "properties": {"a": schema}})
+    with pytest.raises(SkillFailed, match="too many"):
+        check_arguments(checked, {"a": arguments})
+
+
+def test_a_model_that_makes_arguments_is_shown_tokens_where_the_account_has_privacy(
+    client, context, account, server, able, skillset, speak
+):
+    schema = {
+        "type": "object",
+        "properties": {"place": {"type": "string", "x-restore": True}, "days": {"type": "integer"}},
+    }
+    ability = able("look up", server.url(), parameters=schema)
+    server.replies.append(json_reply({"seen": "ada@leak.example.com"}))
+    with context.transaction(account) as session:
+        set_policy(session, owner_of(session), {"preset": "tokenise"})
+    shown = []
+
+    def echo(request, _):
+        shown.append(request)
+        yield from [ToolCall("a", "look_up", {"place": request.messages[0].text.split()[-1]}), USED]
+
+    speak().stream = echo
+    place = f"{API}/skillset/{skillset.id}/ability/{ability.id}/execute"
+    answer = client.post(place, json={"input": "Look for ada@leak.example.com"})
+    assert json.loads(server.asked[0].body) == {"at": "ada@leak.example.com"}
+    assert answer.json()["result"]["body"] == {"seen": "ada@leak.example.com"}
+    assert "leak.example" not in str([m.text for r in shown for m in r.messages])

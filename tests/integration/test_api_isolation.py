@@ -202,6 +202,7 @@ BODIES = {
     ("get", "/api/v1/skillset/{skillsetId}/ability/{abilityId}/fetch"): {},
     ("post", "/api/v1/skillset/{skillsetId}/ability/{abilityId}/update"): {"name": "x"},
     ("post", "/api/v1/skillset/{skillsetId}/ability/{abilityId}/delete"): {},
+    ("post", "/api/v1/skillset/{skillsetId}/ability/{abilityId}/execute"): {"input": "{}"},
     ("post", "/api/v1/secret/create"): {"name": "x", "value": "a-secret"},
     ("get", "/api/v1/secret/list"): {},
     ("get", "/api/v1/secret/{secretId}/fetch"): {},

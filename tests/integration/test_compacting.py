@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.chat.provider import Finished, FinishReason, ModelUnavailable
+from core.chat.provider import Finished, FinishReason, ModelUnavailable, TextDelta
 from core.errors import RunFailed
 from core.messages import append, delete_message
 from core.talking import compact, complete, receive, send
@@ -148,3 +148,13 @@ def test_a_summary_made_before_a_crash_is_not_made_again(context, account, lease
     assert carry_out(context, leases, run.id, worker="here") == "succeeded"
     assert stored(context) == [("checkpoint", "note.1"), ("bot", "reply")]
     assert len(provider.requests) == 3
+
+
+def test_a_summary_that_was_cut_is_paid_for(context, account, leases, talk, speak):
+    fill(context, account, talk)
+    speak([TextDelta("They"), Finished(FinishReason.length, 100, 50)], says("Fine."))
+    outcome, run = answered(context, account, leases, talk)
+    assert outcome == "succeeded"
+    row = the_run(context, run.id)
+    assert (row["input_tokens"], row["output_tokens"]) == (105, 52)
+    assert one(context, "SELECT sum(input_tokens) FROM usage_days") == 105

@@ -172,3 +172,9 @@ def test_without_datasets_there_is_nothing_to_tell(context, account):
     assert told(context, account, "ship") == Retrieved()
     assert told(context, account, "ship").text() == ""
     assert told(context, account, "ship", inline=[Inline(None, None, [])]).text() == ""
+
+
+def test_a_record_that_came_along_may_name_its_source_beside_its_meta(context, account):
+    brought = Inline.of({"records": [{"text": "We ship on Mondays.", "source": "m.pdf"}]})
+    (use,) = told(context, account, "shipping", inline=[brought]).used()
+    assert use["source"] == "m.pdf"

@@ -7,11 +7,13 @@ import json
 
 import pytest
 
+from core.chat.endpoints import Endpoint
+from core.errors import RunFailed
 from core.talking import complete
 from core.turns import carry_out
-from tests.factories import a_bot, a_conversation, one, rows
+from tests.factories import a_bot, a_conversation, execute, one, rows
 from tests.hook_server import HookServer
-from tests.knowledge import an_attachment
+from tests.knowledge import a_dataset, an_attachment
 from tests.scripted import says
 
 API = "/api/v1"
@@ -59,7 +61,6 @@ def test_a_picture_goes_to_a_model_that_sees_and_is_named_to_one_that_does_not(
     request = asked(talk)
     assert 'name="dot.png" type="image/png"' in request.system
     assert request.messages[-1].images == ()
-    from core.chat.endpoints import Endpoint
 
     seeing = Endpoint(base_url="http://127.0.0.1:1/v1", capabilities=frozenset({"tools", "images"}))
     monkeypatch.setitem(context.settings.models, "scripted", seeing)
@@ -141,3 +142,40 @@ def test_an_address_that_leads_nowhere_leaves_the_file_out(client, speak, url):
     assert client.post(f"{API}/conversation/complete", json=body).status_code == 200
     assert 'shown="no"' in provider.requests[0].system
     assert "10.0.0.1" not in provider.requests[0].system
+
+
+def test_under_privacy_no_half_of_an_address_is_left_at_a_cut_and_no_name_of_a_file(context, account, asked):
+    talk = a_conversation(context, account, bot_id=a_bot(context, account).id, privacy=True)
+    room = context.settings.history_tokens
+    words = b"x " * ((room - 14) // 2) + b"ada.lovelace@leak.example.com and more"
+    an_attachment(context, account, talk.id, words, name="note.txt")
+    execute(context, "UPDATE blobs SET name = 'grace@leak.example.com.txt'")
+    system = asked(talk).system
+    assert "in part" in system
+    assert "lovelace" not in system
+    assert "grace" not in system
+
+
+def test_what_is_known_leaves_room_in_the_window_of_a_small_model(
+    context, account, leases, speak, monkeypatch
+):
+    small = Endpoint(base_url="http://127.0.0.1:1/v1", context_tokens=1600)
+    monkeypatch.setitem(context.settings.models, "scripted", small)
+    dataset = a_dataset(context, account, *(f"The code {n}. " + "x " * 500 for n in range(5)))
+    bot = a_bot(context, account, model="scripted", dataset_id=dataset.id)
+    talk = a_conversation(context, account, bot_id=bot.id)
+    an_attachment(context, account, talk.id, b"word " * 50_000, name="long.txt")
+    provider = speak(says("It says so."))
+    with context.transaction(account) as session:
+        run = complete(session, talk.id, "What is the code?")
+    assert carry_out(context, leases, run.id, worker="here") == "succeeded"
+    assert "The code" in provider.requests[0].system
+
+
+def test_a_model_that_nobody_has_configured_is_told_as_such_beside_a_file(context, account, leases):
+    talk = a_conversation(context, account, bot_id=a_bot(context, account, model="nobodys").id)
+    an_attachment(context, account, talk.id, b"The code is 4711.", name="note.txt")
+    with context.transaction(account) as session:
+        run = complete(session, talk.id, "What does it say?")
+    with pytest.raises(RunFailed, match="misconfigured"):
+        carry_out(context, leases, run.id, worker="here")
