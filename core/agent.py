@@ -182,7 +182,7 @@ def _result(desk: Desk, talk: Talk, call: ToolCall, ahead: _Ahead) -> Do:
     if call.broken is not None or function is None or function.result is None:
         do = ahead.of(call)
         most = desk.context.settings.window_of(talk.model) * BYTES_PER_TOKEN // 4
-        return lambda session: shortened(do(session), most)
+        return lambda session: shortened(do(session), most, talk.protect)
     if "data" in function.result:
         data = function.result["data"]
         return lambda _: data

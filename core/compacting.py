@@ -67,12 +67,21 @@ def compacted(desk: Desk, talk: Talk) -> Talk:
 
 def since_the_checkpoint(history: Sequence[StoredMessage]) -> tuple[StoredMessage, ...]:
     """The last summary, and what it does not stand for."""
-    last = next((m for m in reversed(history) if m.type == MessageType.CHECKPOINT and is_seen(m)), None)
+    last = next((m for m in reversed(history) if _sums_up(m)), None)
     if last is None:
         return tuple(history)
     until = last.meta.get(UNTIL)
     past = until if isinstance(until, int) and until < last.place else last.place
     return (last, *(m for m in history if m.place > past and m is not last))
+
+
+def _sums_up(message: StoredMessage) -> bool:
+    """A checkpoint of ours, or one that stands for all before it. One that came from elsewhere names a place
+    of there: it is shown like any message and hides nothing.
+    """
+    ours = bool(message.key)
+    whole = UNTIL not in message.meta
+    return message.type == MessageType.CHECKPOINT and is_seen(message) and (ours or whole)
 
 
 def _cost(history: Sequence[StoredMessage]) -> int:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from core.chat.history import StoredMessage, is_seen
 from core.context import settings_of
+from core.privacy.policy import Direction
 from core.privacy.trees import labelled_tree
 from core.retrieving import Inline, retrieve
 from core.shield import Shield
@@ -53,6 +54,7 @@ def equipped(
         skills=told_apart(skills, [function.name for function in talk.request.functions]),
         acting=replace(acting, dataset_id=dataset),
         restore=restoring(shield) if shield is not None else talk.restore,
+        protect=_redacting(shield) if shield is not None else talk.protect,
         conceal=concealing(shield) if shield is not None else talk.conceal,
     )
 
@@ -71,6 +73,11 @@ def equipped_stateless(session: Session, talk: Talk, shield: Shield | None) -> T
 def without_actions(talk: Talk) -> Talk:
     """The talk for somebody whom nobody knows: what its bot does within Crontalk is not done for anybody."""
     return replace(talk, skills={name: one for name, one in talk.skills.items() if not one.changes})
+
+
+def _redacting(shield: Shield) -> Callable[[Any], Any]:
+    """Takes out of what came back what is not to be stored."""
+    return lambda value: shield.tree(value, Direction.OUTBOUND, shield.tokens())
 
 
 def _asked_last(history: Sequence[StoredMessage]) -> str:

@@ -102,6 +102,7 @@ class Talk:
     forced: str | None = None  # one of them that is to be called first
     acting: Acting | None = None
     restore: Callable[[Any], Any] = field(default=_as_it_is, repr=False)
+    protect: Callable[[Any], Any] = field(default=_as_it_is, repr=False)
     conceal: Callable[[Any], Any] = field(default=_as_it_is, repr=False)
 
     @property

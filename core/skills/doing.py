@@ -119,13 +119,17 @@ def _searched(session: Session, arguments: Mapping[str, Any], dataset_id: uuid.U
     return {"records": found, **({"instruction": told} if told else {})}
 
 
-def shortened(result: Any, most: int) -> Any:
-    """A result that can be stored and shown; what is longer than `most` bytes is cut, and says so."""
+def shortened(result: Any, most: int, protect: Callable[[Any], Any] = lambda value: value) -> Any:
+    """A result that can be stored and shown; what is longer than `most` bytes is cut, and says so.
+
+    `protect` looks at it before it is cut: half an address is none to a detector.
+    """
     plain = storable(result)
     written = json.dumps(plain, ensure_ascii=False)
     if len(written.encode()) <= most:
         return plain
-    return {"truncated": True, "text": written.encode()[:most].decode(errors="ignore")}
+    safe: str = protect(written[: 2 * most])
+    return {"truncated": True, "text": safe.encode()[:most].decode(errors="ignore")}
 
 
 def _looked_at(

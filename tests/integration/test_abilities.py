@@ -673,3 +673,19 @@ def test_a_model_that_makes_arguments_is_shown_tokens_where_the_account_has_priv
     assert json.loads(server.asked[0].body) == {"at": "ada@leak.example.com"}
     assert answer.json()["result"]["body"] == {"seen": "ada@leak.example.com"}
     assert "leak.example" not in str([m.text for r in shown for m in r.messages])
+
+
+def test_under_privacy_a_long_answer_is_redacted_before_it_is_cut(
+    context, leases, speak, server, able, asked
+):
+    able("one", server.url())
+    most = context.settings.history_tokens  # bytes: a quarter of the window at four bytes a token
+    # The address stands across the place where it is cut.
+    server.replies.append(
+        json_reply("x " * ((most - 60) // 2) + "canary.of.many.letters@leak.example.com" + " x" * 5000)
+    )
+    speak(calls("one"), says("Long."))
+    assert carried(context, leases, asked(privacy=True)) == "succeeded"
+    (result,) = responses(context)
+    assert result["truncated"] is True
+    assert "canary.of" not in json.dumps(result)

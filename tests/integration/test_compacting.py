@@ -135,7 +135,7 @@ def test_what_only_looks_like_a_summary_hides_nothing_it_does_not_follow(
         append(session, talk.id, MessageType.CHECKPOINT, "Summed.", meta={"until": 10**9})
     provider = speak(says("Fine."))
     answered(context, account, leases, talk, "And?")
-    assert [m.text[-7:] for m in provider.requests[-1].messages] == ["Summed.", "And?"]
+    assert [m.text[-7:] for m in provider.requests[-1].messages] == ["Hello.", "Summed.", "And?"]
 
 
 def test_a_summary_made_before_a_crash_is_not_made_again(context, account, leases, talk, speak):
@@ -158,3 +158,16 @@ def test_a_summary_that_was_cut_is_paid_for(context, account, leases, talk, spea
     row = the_run(context, run.id)
     assert (row["input_tokens"], row["output_tokens"]) == (105, 52)
     assert one(context, "SELECT sum(input_tokens) FROM usage_days") == 105
+
+
+def test_a_summary_that_was_imported_hides_nothing_by_a_place_of_elsewhere(
+    context, account, leases, talk, speak
+):
+    with context.transaction(account) as session:
+        for said in ("One.", "Two.", "Three."):
+            send(session, talk.id, said)
+        append(session, talk.id, MessageType.CHECKPOINT, "Summed.", meta={"until": 1})
+    provider = speak(says("Fine."))
+    answered(context, account, leases, talk, "And?")
+    shown = [m.text.rpartition("\n")[2] for m in provider.requests[-1].messages]
+    assert shown == ["One.", "Two.", "Three.", "Summed.", "And?"]
