@@ -14,7 +14,7 @@ import structlog
 from core.breaker import Breaker, Key
 from core.budgets import Budget, Limit, narrowest
 from core.chat.endpoints import OFFLINE
-from core.chat.history import estimate_input, fit, to_chat_messages
+from core.chat.history import estimate_input, estimate_tools, fit, to_chat_messages
 from core.chat.images import for_model
 from core.chat.model_name import parse_model, written
 from core.chat.provider import (
@@ -198,13 +198,14 @@ def _prepared(desk: Desk, talk: Talk, chosen: Chosen, window: int) -> _Call:
     said = for_model(
         to_chat_messages(talk.history, tools=bool(tools)), sees="images" in endpoint.capabilities
     )
-    messages, _ = fit(system, said, window)
+    described = estimate_tools(tools)
+    messages, _ = fit(system, said, window - described)
     if said and said[-1].role == "tool" and (not messages or messages[-1] is not said[-1]):
         raise ContextTooLong("result")  # a model that does not see it would ask for it without end
     if talk.calls_left is not None and talk.calls_left <= 0:
         raise Unaffordable(ErrorClass.LIMIT, "iterations", final=True)
     price, most = settings.price(model), endpoint.max_output_tokens
-    limit = _limit(talk, price, estimate_input(system, messages), most or ANSWER)
+    limit = _limit(talk, price, estimate_input(system, messages) + described, most or ANSWER)
     request = ModelRequest(
         model=model,
         options=options,

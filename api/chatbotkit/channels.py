@@ -75,7 +75,7 @@ def dispatch_stateless(
 
     What was sent is kept sealed until the turn has ended. 409 without a key to seal it with.
     """
-    wanted = stateless_request(request, caller, body)
+    wanted = stateless_request(request, caller, body, session)
     _, channel = talking.dispatch(session, None, None, wanted, body.channelId)
     return answer({"channelId": channel})
 
@@ -87,7 +87,7 @@ def dispatch(
     request: Request, session: Tenant, caller: CallerPart, conversationId: str, body: DispatchRequest
 ) -> JSONResponse:
     """Completes in the background; every event is published on a channel, which names the turn."""
-    wanted = turn_request(request, caller, body)
+    wanted = turn_request(request, caller, body, session)
     text, entities = asked_of(body)
     _, channel = talking.dispatch(session, conversationId, text, wanted, body.channelId, entities=entities)
     return answer({"channelId": channel})

@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from api.auth import CallerPart, context_of
@@ -32,7 +33,7 @@ from api.chatbotkit.answers import (
     server_event,
 )
 from api.chatbotkit.shapes_turns import StatelessRequest, StatelessTurnAnswer
-from api.chatbotkit.turns import BEAT, HEARTBEAT, STATUS, turn_request
+from api.chatbotkit.turns import BEAT, HEARTBEAT, STATUS, in_session, turn_request
 from api.errors import error_answer
 from api.once import Route
 from core.accounts import Caller
@@ -152,7 +153,9 @@ async def complete_stateless(request: Request, caller: CallerPart, body: Statele
     return StreamingResponse(events_of(asked, write), media_type=form)
 
 
-def stateless_request(request: Request, caller: Caller, body: StatelessRequest) -> TurnRequest:
+def stateless_request(
+    request: Request, caller: Caller, body: StatelessRequest, session: Session | None = None
+) -> TurnRequest:
     """What a turn without a conversation is about: what is given goes before what its bot says.
 
     Raises:
@@ -161,17 +164,18 @@ def stateless_request(request: Request, caller: Caller, body: StatelessRequest) 
     """
     items = [message.model_dump() for message in body.messages]
     drafts = drafts_of(items, least=1, most=MOST_AT_CREATION, activities=True)
-    with context_of(request).transaction(caller.account_id) as session:
-        bot = find_bot(session, body.botId) if body.botId or not _configured(body) else None
-        contact = str(own(session, Contact, body.contactId).id) if isinstance(body.contactId, str) else None
+    with in_session(request, caller, session) as tenant:
+        bot = find_bot(tenant, body.botId) if body.botId or not _configured(body) else None
+        contact = str(own(tenant, Contact, body.contactId).id) if isinstance(body.contactId, str) else None
         backstory, model = (bot.backstory, bot.model) if bot else (None, None)
-        dataset = own(session, Dataset, body.datasetId).id if body.datasetId else bot and bot.dataset_id
-        skillset = own(session, Skillset, body.skillsetId).id if body.skillsetId else bot and bot.skillset_id
+        dataset = own(tenant, Dataset, body.datasetId).id if body.datasetId else bot and bot.dataset_id
+        skillset = own(tenant, Skillset, body.skillsetId).id if body.skillsetId else bot and bot.skillset_id
     model = model_string(body.model) or model
     return turn_request(
         request,
         caller,
         body,
+        session,
         messages=tuple(draft_document(draft) for draft in drafts),
         backstory=backstory if body.backstory is None else body.backstory,
         model=model,

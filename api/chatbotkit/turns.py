@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -194,8 +195,10 @@ def asked_of(body: CompleteRequest) -> tuple[str | None, tuple[Entity, ...]]:
     raise InvalidInput("text: is missing; a turn of messages alone has the address /conversation/complete")
 
 
-def turn_request(request: Request, caller: Caller, body: TurnShape, **more: Any) -> TurnRequest:
-    """What comes along with a turn.
+def turn_request(
+    request: Request, caller: Caller, body: TurnShape, session: Session | None = None, **more: Any
+) -> TurnRequest:
+    """What comes along with a turn. `session`: one that is open already; two at once would starve the pool.
 
     Raises:
         InvalidInput: an unknown x-timezone. NotAuthorized: extensions or channels under a session token.
@@ -216,7 +219,7 @@ def turn_request(request: Request, caller: Caller, body: TurnShape, **more: Any)
             dataset.model_dump(exclude_none=True)
             for dataset in (extensions.datasets if extensions else None) or ()
         ),
-        abilities=_abilities(request, caller, extensions),
+        abilities=_abilities(request, caller, extensions, session),
         iterations=limits.iterations if limits else None,
         calls=limits.calls if limits else None,
         timezone=find_zone(zone).key if zone else None,
@@ -224,7 +227,9 @@ def turn_request(request: Request, caller: Caller, body: TurnShape, **more: Any)
     )
 
 
-def _abilities(request: Request, caller: Caller, extensions: Extensions | None) -> tuple[dict[str, Any], ...]:
+def _abilities(
+    request: Request, caller: Caller, extensions: Extensions | None, session: Session | None
+) -> tuple[dict[str, Any], ...]:
     """What comes along to be done, as it would be stored.
 
     Raises:
@@ -235,8 +240,13 @@ def _abilities(request: Request, caller: Caller, extensions: Extensions | None) 
     found = tuple(one.model_dump(exclude_none=True) for part in skillsets for one in part.abilities)
     if not found:
         return ()
-    with context_of(request).transaction(caller.account_id) as session:
-        return tuple(checked_abilities(session, found))
+    with in_session(request, caller, session) as open_session:
+        return tuple(checked_abilities(open_session, found))
+
+
+def in_session(request: Request, caller: Caller, session: Session | None) -> AbstractContextManager[Session]:
+    """The session that is open, or one of its own."""
+    return nullcontext(session) if session else context_of(request).transaction(caller.account_id)
 
 
 async def _turn(request: Request, caller: Caller, key: WriteKey | None, ask: Ask) -> Response:

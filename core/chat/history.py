@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.chat.provider import ChatMessage, ContextTooLong, Image, Role, ToolCall
+from core.chat.provider import ChatMessage, ContextTooLong, Image, Role, Tool, ToolCall
 
 BYTES_PER_TOKEN = 4
 TOKENS_PER_MESSAGE = 4
@@ -100,6 +100,12 @@ def estimate_tokens(text: str) -> int:
 def estimate_input(system: str, messages: Iterable[ChatMessage]) -> int:
     """The estimate for everything a call sends; every message costs a few tokens beside its text."""
     return _system_cost(system) + sum(_cost(message) for message in messages)
+
+
+def estimate_tools(tools: Iterable[Tool]) -> int:
+    """The estimate for what a model is told of the functions that it may call."""
+    told = (f"{tool.name}{tool.description}{json.dumps(dict(tool.parameters))}" for tool in tools)
+    return sum(estimate_tokens(one) + TOKENS_PER_MESSAGE for one in told)
 
 
 def _system_cost(system: str) -> int:

@@ -689,3 +689,12 @@ def test_under_privacy_a_long_answer_is_redacted_before_it_is_cut(
     (result,) = responses(context)
     assert result["truncated"] is True
     assert "canary.of" not in json.dumps(result)
+
+
+def test_what_abilities_say_of_themselves_counts(context, leases, speak, server, able, asked):
+    long = {"type": "object", "properties": {"place": {"type": "string", "description": "x" * 60_000}}}
+    able("one", server.url(), parameters=long)
+    provider = speak(says("never"))
+    with pytest.raises(RunFailed, match="context_too_long"):
+        carried(context, leases, asked())
+    assert provider.requests == []
