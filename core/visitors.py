@@ -46,7 +46,10 @@ log = structlog.get_logger()
 
 PREFIX = "ctv_"
 FIRST = "first"  # of the setting: the account that was made first
-MOST_KEPT = 200  # messages of a session that are kept; the model is shown fewer
+# What is kept of a session, and so what anybody may fill the memory of a server with.
+MOST_KEPT = 200  # messages
+MOST_BYTES = 256 * 1024
+LONGEST = 16 * 1024  # bytes of what a visitor says at once
 ADDRESS_KEY = "visitors:"
 
 
@@ -89,9 +92,19 @@ class Visitor:
     def add(self, kind: MessageType, text: str) -> Line:
         self.seq += 1
         line = Line(new_id(), self.seq, kind.value, text, datetime.now(UTC))
-        self.lines = [*self.lines[-MOST_KEPT + 1 :], line]
+        self.lines = _latest([*self.lines[-MOST_KEPT + 1 :], line])
         self.said += kind == MessageType.USER
         return line
+
+
+def _latest(lines: list[Line]) -> list[Line]:
+    """Those that are kept: the last one always, and before it as many as there is room for."""
+    size = 0
+    for place in range(len(lines) - 1, -1, -1):
+        size += len(lines[place].text.encode("utf-8", "replace"))
+        if size > MOST_BYTES and place < len(lines) - 1:
+            return lines[place + 1 :]
+    return lines
 
 
 @dataclass(frozen=True)

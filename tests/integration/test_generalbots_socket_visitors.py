@@ -11,6 +11,8 @@ import pytest
 
 from core.live import NoLive
 from core.valkey import make_client, second_database
+from core.visitors import Visitor
+from models import MessageType
 from tests.api import a_client, a_secret
 from tests.factories import a_bot, execute, one
 from tests.hands import hands
@@ -238,3 +240,14 @@ def test_nobody_is_let_in_where_the_account_is_closed_or_unknown(context, accoun
     for named in (str(account), str(uuid.uuid4()), "first"):
         with door_with(context, named) as door, talking(door.port, welcome=False) as talk:
             assert talk.closed() == 4401
+
+
+def test_a_visitor_fills_no_memory(door, context):
+    with talking(door.port) as talk:
+        talk.say("x" * (16 * 1024 + 1))
+        assert talk.next()["error"] == "invalid_message"
+    visitor = Visitor(uuid.uuid4())
+    for _ in range(40):
+        visitor.add(MessageType.BOT, "x" * 20_000)
+    assert sum(len(line.text) for line in visitor.lines) <= 256 * 1024
+    assert visitor.lines[-1].seq == 40
