@@ -18,9 +18,10 @@ from typing import Any
 
 import orjson
 import structlog
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.accounts import find_account, list_accounts
+from core.accounts import find_account
 from core.agent import converse
 from core.bots import find_bot
 from core.chat.provider import Deadline
@@ -142,7 +143,8 @@ def host_of(context: Context) -> Host | None:
 
 def _account(session: Session, wanted: str) -> Account | None:
     if wanted == FIRST:
-        return next((one for one in list_accounts(session) if one.closed_at is None), None)
+        open_ones = select(Account).where(Account.closed_at.is_(None))
+        return session.scalars(open_ones.order_by(Account.id).limit(1)).one_or_none()
     try:
         return find_account(session, wanted)
     except (NotFound, InvalidInput):
