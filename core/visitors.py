@@ -18,9 +18,10 @@ from typing import Any
 
 import orjson
 import structlog
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.accounts import find_account, list_accounts
+from core.accounts import find_account
 from core.agent import converse
 from core.bots import find_bot
 from core.chat.provider import Deadline
@@ -47,7 +48,10 @@ log = structlog.get_logger()
 
 PREFIX = "ctv_"
 FIRST = "first"  # of the setting: the account that was made first
-MOST_KEPT = 200  # messages of a session that are kept; the model is shown fewer
+# What is kept of a session, and so what anybody may fill the memory of a server with.
+MOST_KEPT = 200  # messages
+MOST_BYTES = 256 * 1024
+LONGEST = 16 * 1024  # bytes of what a visitor says at once
 ADDRESS_KEY = "visitors:"
 
 
@@ -93,9 +97,19 @@ class Visitor:
     def add(self, kind: MessageType, text: str) -> Line:
         self.seq += 1
         line = Line(new_id(), self.seq, kind.value, text, datetime.now(UTC))
-        self.lines = [*self.lines[-MOST_KEPT + 1 :], line]
+        self.lines = _latest([*self.lines[-MOST_KEPT + 1 :], line])
         self.said += kind == MessageType.USER
         return line
+
+
+def _latest(lines: list[Line]) -> list[Line]:
+    """Those that are kept: the last one always, and before it as many as there is room for."""
+    size = 0
+    for place in range(len(lines) - 1, -1, -1):
+        size += len(lines[place].text.encode("utf-8", "replace"))
+        if size > MOST_BYTES and place < len(lines) - 1:
+            return lines[place + 1 :]
+    return lines
 
 
 @dataclass(frozen=True)
@@ -134,7 +148,8 @@ def host_of(context: Context) -> Host | None:
 
 def _account(session: Session, wanted: str) -> Account | None:
     if wanted == FIRST:
-        return next((one for one in list_accounts(session) if one.closed_at is None), None)
+        open_ones = select(Account).where(Account.closed_at.is_(None))
+        return session.scalars(open_ones.order_by(Account.id).limit(1)).one_or_none()
     try:
         return find_account(session, wanted)
     except (NotFound, InvalidInput):

@@ -23,8 +23,8 @@ from core.rates import Rate
 from core.sight import Sight
 from core.telling import SPEAKING
 from core.turn_results import failed
-from core.visitors import Host, Line, Reply, Visitor, Visitors, answer_visitor
-from models import MAX_TEXT_BYTES, MessageType
+from core.visitors import LONGEST, Host, Line, Reply, Visitor, Visitors, answer_visitor
+from models import MessageType
 
 NOBODY = uuid.UUID(int=0)
 PER_ADDRESS = Rate(120, 60)
@@ -92,8 +92,8 @@ class Visit:
             raise NotAuthorized("An anonymous connection talks in its own session only.")
         if frame.attachments:
             raise InvalidInput("An anonymous session takes no attachments.")
-        if len(frame.content.encode("utf-8", "replace")) > MAX_TEXT_BYTES or "\0" in frame.content:
-            raise InvalidInput(f"A message is text of at most {MAX_TEXT_BYTES} bytes.")
+        if len(frame.content.encode("utf-8", "replace")) > LONGEST or "\0" in frame.content:
+            raise InvalidInput(f"A visitor's message is text of at most {LONGEST} bytes.")
         await run_in_threadpool(self._admit)
         self.used_at = time.monotonic()
         self.socket.deltas = self.socket.deltas or frame.deltas

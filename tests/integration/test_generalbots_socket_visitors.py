@@ -13,8 +13,8 @@ from core.datasets import create_dataset, create_record
 from core.live import NoLive
 from core.skillsets import create_ability, create_skillset
 from core.valkey import make_client, second_database
-from core.visitors import Line, answer_visitor, host_of
-from models import new_id
+from core.visitors import Line, Visitor, answer_visitor, host_of
+from models import MessageType, new_id
 from tests.api import a_client, a_secret
 from tests.factories import a_bot, execute, one
 from tests.hands import hands
@@ -264,3 +264,14 @@ def test_visitors_are_told_what_the_bot_knows_and_nothing_is_done_for_them(conte
     assert [tool.name for tool in provider.requests[0].tools] == ["look"]
     assert "opens at eight" in provider.requests[0].system
     assert one(context, "SELECT count(*) FROM memories") == 0
+
+
+def test_a_visitor_fills_no_memory(door, context):
+    with talking(door.port) as talk:
+        talk.say("x" * (16 * 1024 + 1))
+        assert talk.next()["error"] == "invalid_message"
+    visitor = Visitor(uuid.uuid4())
+    for _ in range(40):
+        visitor.add(MessageType.BOT, "x" * 20_000)
+    assert sum(len(line.text) for line in visitor.lines) <= 256 * 1024
+    assert visitor.lines[-1].seq == 40
