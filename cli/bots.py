@@ -22,6 +22,8 @@ def create(
         typer.Option("--model", help="Such as offline, or gpt-5-mini/temperature=0.2 with an endpoint."),
     ] = None,
     description: Annotated[str | None, typer.Option("--description")] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="What it knows: name or id.")] = None,
+    skillset: Annotated[str | None, typer.Option("--skillset", help="What it can do: name or id.")] = None,
     home: HomeDir = None,
     account: AccountName = None,
     as_json: AsJson = False,
@@ -29,9 +31,19 @@ def create(
     """Make a bot."""
     from core.bots import create_bot
     from core.documents_objects import bot_document
+    from core.fields import find_named
+    from models import Dataset, Skillset
 
     with reach(home, account) as at, at.transaction() as session:
-        bot = create_bot(session, name=name, backstory=backstory, model=model, description=description)
+        bot = create_bot(
+            session,
+            name=name,
+            backstory=backstory,
+            model=model,
+            description=description,
+            dataset_id=find_named(session, Dataset, dataset).id if dataset else None,
+            skillset_id=find_named(session, Skillset, skillset).id if skillset else None,
+        )
         document = bot_document(bot)
     out(document, as_json, _facts(document))
 

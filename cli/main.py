@@ -19,6 +19,7 @@ from cli import (
     anonymising,
     bots,
     conversations,
+    datasets,
     deletions,
     doctor,
     erasures,
@@ -35,6 +36,7 @@ from cli import (
     retention,
     runs,
     secrets,
+    skillsets,
     tasks,
     up,
 )
@@ -91,6 +93,8 @@ app.add_typer(tasks.app, name="task")
 app.add_typer(runs.app, name="run")
 app.add_typer(conversations.app, name="conversation")
 app.add_typer(bots.app, name="bot")
+app.add_typer(datasets.app, name="dataset")
+app.add_typer(skillsets.app, name="skillset")
 app.add_typer(models.app, name="model")
 app.add_typer(memories.app, name="memory")
 app.add_typer(jobs.app, name="job")

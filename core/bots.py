@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from core.chat.model_name import model_string
 from core.context import account_of
 from core.errors import Conflict, InvalidInput
+from core.fields import find_named
 from core.holds import refuse_held_thing
 from core.meta import checked_meta, merged_meta
 from core.rows import MetaFilter, checked_text, database_now, own, page
@@ -135,11 +136,7 @@ def find_bot(session: Session, name_or_id: uuid.UUID | str | None) -> Bot:
         if bot is None:
             raise InvalidInput("The account has no default bot; name one.")
         return bot
-    name = checked_text(str(name_or_id), "The bot's name", longest=1000, empty=True)
-    named = list(session.scalars(mine.where(Bot.name == name).limit(2)))
-    if len(named) > 1:
-        raise InvalidInput("Several bots have this name; use the id.")
-    return named[0] if named else own(session, Bot, name_or_id)
+    return find_named(session, Bot, name_or_id)
 
 
 def get_bot(session: Session, bot_id: uuid.UUID | str) -> Bot:

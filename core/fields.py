@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core.context import account_of
 from core.errors import InvalidInput
 from core.meta import checked_meta, merged_meta
 from core.rows import Owned, checked_text, database_now, not_found, own
@@ -59,6 +60,21 @@ def update_row(session: Session, row: Any, fields: Mapping[str, Any]) -> None:
         setattr(row, name, value)
     row.updated_at = database_now(session)
     session.flush()
+
+
+def find_named(session: Session, table: type[Owned], name_or_id: uuid.UUID | str) -> Owned:
+    """The account's own row with this id, or the only one with this name.
+
+    Raises:
+        NotFound, NotAuthorized: as `own`. InvalidInput: several have this name.
+
+    """
+    name = checked_text(str(name_or_id), "The name", longest=NAME, empty=True)
+    mine = select(table).where(table.account_id == account_of(session), table.name == name)  # type: ignore[attr-defined]
+    named = list(session.scalars(mine.limit(2)))
+    if len(named) > 1:
+        raise InvalidInput("Several have this name; use the id.")
+    return named[0] if named else own(session, table, name_or_id)
 
 
 def kept(session: Session, table: type[Owned], row_id: uuid.UUID | str) -> Owned:
