@@ -39,6 +39,7 @@ CONVERSATION = text(
     " COALESCE(c.skillset_id, b.skillset_id) AS skillset_id, c.bot_id, c.contact_id,"
     " num_nonnulls(c.bot_id, c.backstory, c.model) > 0 AS has_bot,"
     " c.moderation OR b.moderation IS TRUE AS moderated,"
+    " EXISTS (SELECT FROM attachments a WHERE a.conversation_id = c.id) AS has_files,"
     " t.max_tokens, t.max_iterations, t.max_cost, t.max_calls, t.max_tokens_per_day,"
     " t.max_cost_per_day, COALESCE(t.assertions, '{}') AS assertions,"
     " c.privacy OR c.privacy_policy IS NOT NULL OR b.privacy IS TRUE OR b.privacy_policy IS NOT NULL"
@@ -130,7 +131,8 @@ def _stored(session: Session, settings: Settings, claimed: Claim) -> Turn | None
             session, talk, acting, dataset=row["dataset_id"], skillset=row["skillset_id"], shield=shield
         )
     blocked = any(m.pii_state == PiiState.BLOCKED for m in found)
-    attached = attached_to(session, claimed.conversation_id) if claimed.action != Action.SEND else ()
+    shows = row["has_files"] and claimed.action != Action.SEND
+    attached = attached_to(session, claimed.conversation_id) if shows else ()
     return Turn(row["purge_epoch"], talk, shield, attached, blocked)
 
 

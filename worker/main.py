@@ -17,6 +17,8 @@ from worker.process import hands
 
 # Waiting for a model costs a thread and nothing else.
 CHAT_SLOTS = 32
+# Bulk work takes the processor that nobody who waits for an answer needs.
+STEP_BACK = 5
 
 
 def serve(settings: Settings, queues: Sequence[str], concurrency: int | None = None) -> None:
@@ -46,6 +48,8 @@ def serve(settings: Settings, queues: Sequence[str], concurrency: int | None = N
         _watch_when_ready(settings, slots)
     else:
         pool = ["--pool=prefork", f"--concurrency={concurrency or os.cpu_count() or 2}"]
+        if hasattr(os, "nice"):
+            os.nice(STEP_BACK)
     make_app(settings).worker_main(
         [
             "--quiet",

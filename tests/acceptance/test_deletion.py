@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -31,9 +32,10 @@ def test_a_deletion_is_previewed_confirmed_carried_out_and_receipted(installatio
     assert installation.crontalk(*words, "--account", str(account)).returncode == 2
     assert left(context, account) == (TALKS + 5) * EACH
     made = json.loads(installation.crontalk(*words, "--yes", "--account", str(account)).stdout)
-    installation.start(*WORKER)
+    worker = installation.start(*WORKER)
     installation.start("scheduler")
     eventually(lambda: the_job(context, account, made["id"]).finished_at is not None, 60)
+    assert os.getpriority(os.PRIO_PROCESS, worker.pid) > 0  # who waits for an answer goes first
     job = the_job(context, account, made["id"])
     assert (job.state, job.total, job.done, job.skipped) == ("completed", TALKS * EACH, TALKS * EACH, 0)
     assert (left(context, account), left(context, other)) == (5 * EACH, 5 * EACH)
