@@ -47,7 +47,9 @@ log = structlog.get_logger()
 
 PREFIX = "ctv_"
 FIRST = "first"  # of the setting: the account that was made first
-MOST_KEPT = 200  # messages of a session that are kept; the model is shown fewer
+# Messages of a session that are kept, and their characters in all; the model is shown fewer.
+MOST_KEPT = 200
+MOST_KEPT_TEXT = 512 * 1024
 ADDRESS_KEY = "visitors:"
 
 
@@ -93,7 +95,13 @@ class Visitor:
     def add(self, kind: MessageType, text: str) -> Line:
         self.seq += 1
         line = Line(new_id(), self.seq, kind.value, text, datetime.now(UTC))
-        self.lines = [*self.lines[-MOST_KEPT + 1 :], line]
+        kept, left = [line], MOST_KEPT_TEXT - len(text)
+        for earlier in self.lines[:-MOST_KEPT:-1]:
+            left -= len(earlier.text)
+            if left < 0:
+                break
+            kept.append(earlier)
+        self.lines = kept[::-1]
         self.said += kind == MessageType.USER
         return line
 
