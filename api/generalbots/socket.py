@@ -20,7 +20,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api.generalbots import frames
 from api.generalbots.lines import Line
-from api.generalbots.origins import may_connect
+from api.generalbots.origins import may_connect, network_of
 from api.generalbots.saying import bring_up, refuse_rate, store
 from api.generalbots.sockets import BREATH, Socket
 from api.generalbots.streaming import stream_answer
@@ -74,7 +74,7 @@ class _Connection:
         self._bot = bot
         self._line: Line = websocket.app.state.lines.get()
         self._context = self._line.context
-        self._socket = Socket(websocket, websocket.client.host if websocket.client else "local")
+        self._socket = Socket(websocket, network_of(websocket.client.host if websocket.client else "local"))
         self._place: str | None = None
         self._visit: Visit | None = None
         self._began = time.monotonic()

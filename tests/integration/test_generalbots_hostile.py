@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from api.generalbots import telling
+from api.generalbots.origins import network_of
 from core.drafts import Draft
 from core.errors import Unavailable
 from core.messages import create_messages, delete_message
@@ -187,3 +188,18 @@ def test_who_comes_back_is_told_what_people_and_bots_said_and_nothing_else(door,
     with talking(door.port, secret, f"/ws?after={place}:1") as talk:
         assert talk.until(lambda f: f.get("status") == "resumed")["complete"] is True
         assert [f["content"] for f in talk.frames if f["type"] == "message"] == ["Two", "Three"]
+
+
+@pytest.mark.parametrize(
+    ("host", "counted"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:aaaa::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:bbbb:cccc:dddd:2", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("local", "local"),
+    ],
+)
+def test_a_client_that_has_a_whole_network_counts_once(host, counted):
+    assert network_of(host) == counted
