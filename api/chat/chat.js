@@ -300,6 +300,8 @@
     byId("token").value = "";
     if (!token) return;
     byId("key").hidden = true;
+    forget(); // what another token opened is not this one's
+    waiting.clear();
     byId("say").hidden = main.hidden = false;
     connect();
   });

@@ -5,6 +5,7 @@ Unknown keys are ignored on both sides. No frame repeats what was wrong.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -139,7 +140,10 @@ def read_after(given: Any) -> tuple[str, ...]:
 
 
 def written(frame: Frame) -> bytes:
-    return orjson.dumps(frame)
+    try:
+        return orjson.dumps(frame)
+    except orjson.JSONEncodeError:  # a number of a caller's meta that is beyond 64 bits
+        return json.dumps(frame, ensure_ascii=False).encode()
 
 
 def instant(at: datetime) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
 from core.settings import Settings
@@ -36,6 +37,19 @@ def may_connect(settings: Settings, headers: Mapping[str, str], scheme: str) -> 
     if public and (page.scheme, page.netloc) == (public.scheme, public.netloc):
         return True
     return asked == own or page.hostname in LOOPBACK
+
+
+def network_of(host: str) -> str:
+    """What is counted as one address: of IPv6 the network of 64 bits, all of which one client has."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if not isinstance(address, IPv6Address):
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(IPv6Network((int(address), 64), strict=False))
 
 
 def ancestors(settings: Settings) -> str:

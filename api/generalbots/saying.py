@@ -16,7 +16,7 @@ from api.pace import TURN_QUOTAS, Doorkeeper, too_fast
 from core.accounts import Caller
 from core.context import Context
 from core.conversing import Reach, bot_named, say, start, user_of
-from core.errors import Contended, LimitReached, NotAuthenticated, NotAuthorized
+from core.errors import Contended, InvalidInput, LimitReached, NotAuthenticated, NotAuthorized
 from core.idempotency import begin, finish, make_key
 from core.limits import AccountLimits, Kind
 from core.messages import SHOWN
@@ -130,7 +130,10 @@ def _latest(session: Session, reach: Reach, bot: str | None) -> uuid.UUID | None
 
 
 def _digest(frame: Say) -> str:
-    return orjson.dumps([frame.session_id, frame.content, list(frame.attachments)]).decode()
+    try:
+        return orjson.dumps([frame.session_id, frame.content, list(frame.attachments)]).decode()
+    except orjson.JSONEncodeError:
+        raise InvalidInput("An attachment is nested too deeply.") from None
 
 
 def _told_again(session: Session, earlier: dict[str, str]) -> Stored:

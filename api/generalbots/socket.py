@@ -20,9 +20,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api.generalbots import frames
 from api.generalbots.lines import Line
-from api.generalbots.origins import may_connect
+from api.generalbots.origins import may_connect, network_of
 from api.generalbots.saying import bring_up, refuse_rate, store
-from api.generalbots.sockets import Socket
+from api.generalbots.sockets import BREATH, Socket
 from api.generalbots.streaming import stream_answer
 from api.generalbots.telling import Told, message_frame
 from api.generalbots.visiting import Visit
@@ -74,7 +74,7 @@ class _Connection:
         self._bot = bot
         self._line: Line = websocket.app.state.lines.get()
         self._context = self._line.context
-        self._socket = Socket(websocket, websocket.client.host if websocket.client else "local")
+        self._socket = Socket(websocket, network_of(websocket.client.host if websocket.client else "local"))
         self._place: str | None = None
         self._visit: Visit | None = None
         self._began = time.monotonic()
@@ -229,6 +229,8 @@ class _Connection:
         for place, row in words.missed.messages:
             frame = message_frame(place, row, words.texts)
             socket.hear_now(Told(place, frames.written(frame).decode(), row.message_id, row.seq))
+            while socket.lags() and not socket.ending.done():  # noqa: ASYNC110 (its writer tells nobody)
+                await asyncio.sleep(BREATH)
         socket.seen = dict(words.missed.places)
         for place in words.missed.busy:
             socket.push(frames.typing(place, active=True))
@@ -268,10 +270,10 @@ class _Connection:
         return False
 
     async def _authenticate(self, frame: frames.Auth) -> None:
-        """A visitor says within the first seconds who it is, or that it was here before.
+        """A visitor says within the first seconds who it is, or that it was here before. The connection ends
+        where it may not become a user's.
 
         Raises:
-            NotAuthenticated: the token opens nothing; the connection ends.
             InvalidInput: it is signed in already, or too late.
 
         """
@@ -292,7 +294,10 @@ class _Connection:
             return
         self._visit = None
         self._socket.expired = lambda: False
-        await self._sign_in(frame.token, frame.after)
+        try:
+            await self._sign_in(frame.token, frame.after)
+        except CrontalkError as error:  # it is nobody's now
+            self._socket.end(_code_of(error), frames.error_of(error))
 
     async def _say(self, frame: frames.Say) -> None:
         """Stores what was said; its echo goes to the user's other connections, its receipt to this one."""

@@ -23,7 +23,7 @@ from api.generalbots.protocol import abort_of
 from api.generalbots.telling import Told, restored_for, tell
 from core.accounts import Caller
 from core.context import Context
-from core.errors import CrontalkError, LimitReached, NotAuthenticated
+from core.errors import LimitReached, NotAuthenticated
 from core.news import Found
 from core.standing import standing
 
@@ -236,16 +236,23 @@ class Sockets:
         await self._follower.close()
 
     async def _tell(self, found: Sequence[Found]) -> None:
+        """Tells each to those who see it; what breaks at one is not the others' loss."""
         for one in found:
             audience = [socket for socket in self._of.get(one.account_id, ()) if socket.sees(one)]
             if not audience:
                 continue
-            plain = tell(one)
-            for socket in audience:
-                words = await restored_for(self.context, socket.caller, socket.runs, one)
-                socket.hear(tell(one, words) if words else plain)
+            try:
+                await self._tell_one(one, audience)
+            except Exception as error:  # noqa: BLE001 (see above)
+                log.error("news_not_told", error=type(error).__name__)
             if any(socket.lags() for socket in audience):
                 await asyncio.sleep(BREATH)
+
+    async def _tell_one(self, one: Found, audience: Sequence[Socket]) -> None:
+        plain = tell(one)
+        for socket in audience:
+            words = await restored_for(self.context, socket.caller, socket.runs, one)
+            socket.hear(tell(one, words) if words else plain)
 
     async def _check(self) -> None:
         """Closes sockets whose tokens open nothing any more, and those that nobody uses."""
@@ -262,7 +269,7 @@ class Sockets:
                 continue
             try:
                 valid = await run_in_threadpool(self._standing, tokens)
-            except CrontalkError as error:
+            except Exception as error:  # noqa: BLE001 (whatever it is, the next look is soon)
                 log.warning("tokens_not_checked", error=type(error).__name__)
                 continue
             for socket in list(self._all):

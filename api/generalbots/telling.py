@@ -11,18 +11,22 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from sqlalchemy import Row
 from starlette.concurrency import run_in_threadpool
 
 from api.generalbots import frames
 from core.accounts import Caller
 from core.context import Context
+from core.errors import CrontalkError
 from core.messages import SHOWN
 from core.news import SPOKEN, Found
 from core.sight import SCOPE, restored, seen_messages
 from core.suggestions import suggestions_of
 from core.turn_results import failed
 from models import ErrorClass, Message, MessageType
+
+log = structlog.get_logger()
 
 NOWHERE = 2**31
 
@@ -91,13 +95,18 @@ async def restored_for(
     context: Context, caller: Caller | None, runs: Collection[uuid.UUID], found: Found
 ) -> Mapping[uuid.UUID, str]:
     """The texts that a caller sees with the values behind their tokens: answers to what was said on this very
-    connection, and every one for whoever has the scope, which the audit remembers.
+    connection, and every one for whoever has the scope, which the audit remembers. Where that fails it is
+    told as it is stored, since it is told once.
     """
     scope = caller is not None and SCOPE in caller.scopes
     rows = [row for row in found.messages if row.pii and (scope or row.run_id in runs)]
     if caller is None or not rows:
         return {}
-    return await run_in_threadpool(_restored, context, caller, found.conversation_id, rows, scope)
+    try:
+        return await run_in_threadpool(_restored, context, caller, found.conversation_id, rows, scope)
+    except CrontalkError as error:
+        log.warning("values_not_restored", error=type(error).__name__)
+        return {}
 
 
 def _restored(

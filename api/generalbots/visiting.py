@@ -159,6 +159,8 @@ class Visit:
             self.socket.push(frames.error_of(error, place))
         finally:
             self._answering = False
+            if self.visitor is not visitor:  # it has gone on in an earlier session meanwhile
+                self.answer()
 
     async def _turn(self, lines: Sequence[Line]) -> Reply:
         loop = asyncio.get_running_loop()

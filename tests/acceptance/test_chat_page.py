@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from cli.local.processes import wait_until
+from core.accounts import create_token, revoke_token
 from tests.acceptance.conftest import free_port
 from tests.api import a_secret
 from tests.factories import an_account, execute
@@ -216,6 +217,23 @@ def test_a_token_is_pasted_where_the_address_has_none(chat, page):
     page.get_by_label("Session token").fill(token)
     page.keyboard.press("Enter")
     online(page)
+
+
+def test_another_token_shows_nothing_of_what_the_one_before_opened(chat, page):
+    made, account, origin = chat
+    with made.context.transaction(account) as session:
+        row, first = create_token(session, account, "first")
+        _, second = create_token(session, account, "second")
+    page.goto(f"{origin}/chat/default#token={first}")
+    online(page)
+    say(page, "Between us")
+    playwright.expect(bots(page)).to_have_count(1, timeout=20_000)
+    with made.context.transaction(account) as session:
+        revoke_token(session, row.id)
+    page.get_by_label("Session token").fill(second, timeout=20_000)
+    page.keyboard.press("Enter")
+    online(page)
+    playwright.expect(page.locator(".message")).to_have_count(0)
 
 
 def test_it_is_used_by_keyboard_alone(chat, page):
