@@ -17,8 +17,8 @@ log = structlog.get_logger()
 
 API_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 PAGE_POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self';"
-    " frame-ancestors 'none'; base-uri 'none'"
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self';"
+    " form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 
 
@@ -64,7 +64,8 @@ def _set_headers(headers: MutableHeaders, scope: Scope, request_id: str) -> None
     headers["Referrer-Policy"] = "same-origin" if page else "no-referrer"
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    headers["Cache-Control"] = "no-store"
+    if not (scope["path"].startswith("/assets/") and "cache-control" in headers):
+        headers["Cache-Control"] = "no-store"
     headers["X-Request-Id"] = request_id
     headers.update({**told(scope).headers, **cross_origin_headers(scope)})
     if scope.get("scheme") == "https":

@@ -117,7 +117,7 @@ def why(session: Session, task_id: uuid.UUID | str, at: datetime) -> Explanation
     if rows:
         states = {row.state for row in rows}
         now = database_now(session)
-        sentences = tuple(_told(row, now) for row in rows)
+        sentences = tuple(told_of(row, now) for row in rows)
         return Explanation(rows[0].state if len(states) == 1 else "several", sentences, rows)
     return _unwritten(session, task, clock, at, end)
 
@@ -164,7 +164,7 @@ def _pair(values: Sequence[float | None] | None) -> tuple[float, float] | None:
     return float(values[0]), float(values[1])
 
 
-def _told(run: Run, now: datetime) -> str:
+def told_of(run: Run, now: datetime) -> str:
     """What came of one row, in a sentence without anything that was said."""
     if run.state in {RunState.SKIPPED, RunState.MISSED}:
         sentence = REFUSED.get(Reason(run.reason or Reason.INTERNAL_ERROR), "It did not run.")

@@ -106,7 +106,7 @@ class RateLimits:
         self._absence = Absence("rates_not_counted")
 
     def take(
-        self, account: uuid.UUID, kind: Kind, rate: Rate, patience: timedelta = timedelta(0)
+        self, account: uuid.UUID, kind: Kind | str, rate: Rate, patience: timedelta = timedelta(0)
     ) -> Decision | None:
         """Counts a request, unless it would wait longer than `patience`; None when nobody counts.
 

@@ -94,3 +94,26 @@ def within_time(session: Session, words: str | None) -> Iterator[None]:
         if getattr(error.orig, "sqlstate", None) == TOO_LATE:
             raise InvalidInput("The search takes too long; look for rarer words, or filter.") from error
         raise
+
+
+class TooLong(InvalidInput):
+    """What was asked for takes longer than it may."""
+
+
+@contextmanager
+def briefly(session: Session, milliseconds: int) -> Iterator[None]:
+    """Gives statements so long; what takes longer is rolled back to here, and the transaction goes on.
+
+    Raises:
+        TooLong: it did.
+
+    """
+    try:
+        with session.begin_nested():
+            session.execute(sql(f"SET LOCAL statement_timeout = {milliseconds:d}"))
+            yield
+            session.execute(sql("SET LOCAL statement_timeout TO DEFAULT"))
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) == TOO_LATE:
+            raise TooLong("This takes too long.") from error
+        raise

@@ -17,10 +17,14 @@ def _name(request: Request) -> str:
     return "__Host-crontalk" if request.url.scheme == "https" else "crontalk"
 
 
-def set_cookie(request: Request, response: Response, secret: str) -> None:
+# Before a token that somebody brought along: logging out ends the login and leaves the token alone.
+BROUGHT = "own."
+
+
+def set_cookie(request: Request, response: Response, secret: str, *, brought: bool = False) -> None:
     response.set_cookie(
         _name(request),
-        secret,
+        f"{BROUGHT}{secret}" if brought else secret,
         max_age=int(PAGES_LIFETIME.total_seconds()),
         path="/",
         secure=request.url.scheme == "https",
@@ -39,10 +43,15 @@ def _visitor(request: Request) -> Caller:
     secret = request.cookies.get(_name(request))
     if not secret:
         raise NotAuthenticated("These pages show your account's conversations, so they need a login.")
-    return caller_of(context_of(request), secret, "read")
+    return caller_of(context_of(request), secret.removeprefix(BROUGHT), "read")
 
 
 Visitor = Annotated[Caller, Depends(_visitor)]
+
+
+def brings_token(request: Request) -> bool:
+    """Whether the login is a token of the visitor's own, not one that a link made."""
+    return request.cookies.get(_name(request), "").startswith(BROUGHT)
 
 
 def own_form(request: Request) -> None:
@@ -59,3 +68,14 @@ def own_form(request: Request) -> None:
         raise NotAuthorized("This form was sent from another site.")
     if site is None and origin is None:
         raise NotAuthorized("This form says nothing about where it was sent from.")
+
+
+def _editor(request: Request, visitor: Visitor) -> Caller:
+    own_form(request)
+    if "write" not in visitor.scopes:
+        raise NotAuthorized("This login may only read. Sign in with a token that may write.")
+    return visitor
+
+
+# Whoever sends a form that changes something: one of ours, by somebody who may.
+Editor = Annotated[Caller, Depends(_editor)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import Request
 from starlette.responses import Response
 
-from api.dashboard.rendering import page
+from api.dashboard.rendering import SECTIONS, page
 
 HEADINGS = {
     400: "That does not work",
@@ -18,9 +18,12 @@ HEADINGS = {
 }
 
 
+# The first part of an address that people open.
+PAGES = frozenset({"", "login", "logout", "docs", "runs", *(name for name, _, _ in SECTIONS)})
+
+
 def wants_page(request: Request) -> bool:
-    path = request.url.path
-    return path in {"/", "/login", "/logout", "/docs"} or path.startswith(("/login/", "/runs/", "/docs/"))
+    return request.url.path.split("/")[1] in PAGES
 
 
 def error_page(status: int, message: str, headers: dict[str, str]) -> Response:

@@ -8,6 +8,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
+from core.accounts import Caller
+
 FOLDER = Path(__file__).resolve().parent
 TEMPLATES = Environment(
     loader=FileSystemLoader(FOLDER / "templates"),
@@ -16,9 +18,34 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+SECTIONS = (
+    ("conversations", "/conversations", "Conversations"),
+    ("tasks", "/tasks", "Tasks"),
+    ("runs", "/", "Runs"),
+    ("jobs", "/jobs", "Jobs"),
+    ("bots", "/bots", "Bots"),
+    ("contacts", "/contacts", "Contacts"),
+    ("datasets", "/datasets", "Datasets"),
+    ("skillsets", "/skillsets", "Skillsets"),
+    ("tokens", "/tokens", "Tokens"),
+    ("ops", "/ops", "Operations"),
+)
+TEMPLATES.globals["SECTIONS"] = SECTIONS
 
 
 def page(
     template: str, status: int = 200, headers: dict[str, str] | None = None, **values: Any
 ) -> HTMLResponse:
     return HTMLResponse(TEMPLATES.get_template(template).render(values), status, headers)
+
+
+def page_for(
+    visitor: Caller,
+    section: str,
+    template: str,
+    status: int = 200,
+    **values: Any,
+) -> HTMLResponse:
+    """A page of somebody who is signed in: with the way to all sections, and forms as they may."""
+    may_write = "write" in visitor.scopes
+    return page(template, status, section=section, may_write=may_write, **values)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from api.auth import context_of
 from api.dashboard.cookies import Visitor
-from api.dashboard.rendering import page
+from api.dashboard.rendering import page_for
 from api.dashboard.views import flower_link, message_view, run_view, step_view
 from core.messages import list_messages
 from core.runs import get_run, list_runs
@@ -30,7 +30,7 @@ def show_runs(request: Request, visitor: Visitor, before: str | None = None) -> 
         tasks = tasks_by_id(session, {run.task_id for run in runs if run.task_id})
     views = [run_view(run, tasks.get(run.task_id) if run.task_id else None) for run in runs[:ON_A_PAGE]]
     older = views[-1].id if len(runs) > ON_A_PAGE else None
-    return page("runs.html", runs=views, older=older, first=not before)
+    return page_for(visitor, "runs", "runs.html", runs=views, older=older, first=not before)
 
 
 @router.get("/runs/{run_id}")
@@ -48,7 +48,9 @@ def show_run(
         if run.conversation_id:
             messages = list_messages(session, run.conversation_id, take=MESSAGES_ON_A_PAGE + 1, after=after)
     flower = context.settings.flower_url
-    return page(
+    return page_for(
+        visitor,
+        "runs",
         "run.html",
         run=run_view(run, tasks.get(run.task_id) if run.task_id else None),
         steps=[step_view(step, flower) for step in steps],

@@ -13,6 +13,7 @@ TRIGGERS = {
     "schedule": "on schedule",
     "catch_up": "caught up",
     "manual": "by hand",
+    "backfill": "backfilled",
     "api": "asked for",
 }
 SPEAKERS = {"user": "User", "bot": "Bot", "instruction": "Instruction"}
@@ -83,7 +84,7 @@ def run_view(run: Run, task: Task | None) -> RunView:
     zone = task.timezone if task else None
     return RunView(
         id=str(run.id),
-        title=_title(task),
+        title=task_title(task),
         task_id=str(run.task_id) if run.task_id else None,
         deleted=task is not None and task.state == TaskState.DELETED,
         state=run.state,
@@ -110,7 +111,7 @@ def run_view(run: Run, task: Task | None) -> RunView:
     )
 
 
-def _title(task: Task | None) -> str:
+def task_title(task: Task | None) -> str:
     if task is None:
         return "Turn in a conversation"
     if task.state == TaskState.DELETED:
@@ -179,3 +180,8 @@ def duration(begin: datetime | None, end: datetime | None) -> str | None:
 def flower_link(flower: str | None, delivery: str | None) -> str | None:
     """Where Flower shows the delivery that carried this out."""
     return f"{flower.rstrip('/')}/task/{quote(delivery, safe='')}" if flower and delivery else None
+
+
+def money(millionths: int) -> str | None:
+    """An amount in the operator's currency; nothing is said of nothing."""
+    return f"{millionths / 1_000_000:.4f}" if millionths else None

@@ -4,7 +4,8 @@
     next_after(daily, now)
 
 `forms` reads the text, `cron` finds matching wall-clock times, `zones` maps wall-clock times to instants,
-`occurrences` puts the three together. All instants are aware and in UTC, coming in and going out.
+`occurrences` puts the three together, `words` says it to people. All
+instants are aware and in UTC, coming in and going out.
 """
 
 from core.schedule.forms import Form, Schedule, parse, read_instant
@@ -17,6 +18,7 @@ from core.schedule.occurrences import (
     next_after,
     preview,
 )
+from core.schedule.words import in_words
 from core.schedule.zones import change_of_clocks
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "check_future",
     "check_minimum",
     "due_through",
+    "in_words",
     "last_occurrences",
     "next_after",
     "parse",
