@@ -57,7 +57,7 @@ def store(
     caller: Caller,
     frame: Say,
     *,
-    place: str | None,
+    place: str | uuid.UUID | None,
     bot: str | None,
 ) -> Stored:
     """Stores what a frame says: in its conversation, or in the one the connection goes on with.
@@ -85,7 +85,7 @@ def _store(
     caller: Caller,
     frame: Say,
     *,
-    place: str | None,
+    place: str | uuid.UUID | None,
     bot: str | None,
 ) -> Stored:
     with context.transaction(caller.account_id, actor=caller.name) as session:
@@ -104,8 +104,12 @@ def _store(
         return stored
 
 
-def _said(session: Session, reach: Reach, frame: Say, place: str | None, bot: str | None) -> Stored:
+def _said(
+    session: Session, reach: Reach, frame: Say, place: str | uuid.UUID | None, bot: str | None
+) -> Stored:
     listened = ALL if frame.deltas else None
+    if isinstance(place, uuid.UUID):  # it may have been deleted since it was spoken in
+        place = session.scalar(select(Conversation.id).where(Conversation.id == place))
     conversation: uuid.UUID | str | None = frame.session_id or reach.conversation_id or place
     conversation = conversation or _latest(session, reach, bot)
     if conversation is None:

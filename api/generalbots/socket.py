@@ -75,7 +75,7 @@ class _Connection:
         self._line: Line = websocket.app.state.lines.get()
         self._context = self._line.context
         self._socket = Socket(websocket, network_of(websocket.client.host if websocket.client else "local"))
-        self._place: str | None = None
+        self._place: str | uuid.UUID | None = None  # as the client has named it, or where it spoke last
         self._visit: Visit | None = None
         self._began = time.monotonic()
         self._allowance, self._refused, self._counted_at = float(BURST), 0, self._began
@@ -315,8 +315,8 @@ class _Connection:
             socket.own.append(stored.message_id)
             receipt = (stored.conversation_id, stored.message_id, stored.at, stored.seq, frame.id)
             socket.push(frames.delivered(*receipt))
-            if self._place is None and frame.session_id is None:
-                self._place = str(stored.conversation_id)
+            if frame.session_id is None and not isinstance(self._place, str):
+                self._place = stored.conversation_id
             if stored.run_id is not None:
                 socket.runs.append(stored.run_id)
                 if frame.deltas:

@@ -9,6 +9,7 @@ import pytest
 
 from api.generalbots import telling
 from api.generalbots.origins import network_of
+from core.conversations import delete_conversation
 from core.drafts import Draft
 from core.errors import Unavailable
 from core.messages import create_messages, delete_message
@@ -203,3 +204,17 @@ def test_who_comes_back_is_told_what_people_and_bots_said_and_nothing_else(door,
 )
 def test_a_client_that_has_a_whole_network_counts_once(host, counted):
     assert network_of(host) == counted
+
+
+def test_a_connection_whose_conversation_was_deleted_goes_on_in_another(door, context, account, secret):
+    with talking(door.port, secret) as talk:
+        talk.say("One")
+        place = talk.until(lambda f: f.get("status") == "delivered")["session_id"]
+        with context.transaction(account) as session:
+            delete_conversation(session, place)
+        talk.say("Two")
+        second = talk.until(lambda f: f["type"] == "error" or f.get("status") == "delivered")
+        assert second["type"] == "status", second
+        assert second["session_id"] != place
+        talk.say("Named", place)
+        assert talk.of_type("error")["error"] == "not_found"
