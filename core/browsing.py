@@ -37,8 +37,8 @@ OPTIONS = (
 )
 READ_WORDS = text("SELECT CAST(websearch_to_tsquery('simple', :words) AS text)")
 LAST = text(
-    "SELECT c.id, m.seq, m.type, left(m.text, :length) || CASE WHEN length(m.text) > :length THEN '…' ELSE '' END AS said,"
-    " n.messages"
+    "SELECT c.id, m.seq, m.type, n.messages,"
+    " left(m.text, :length) || CASE WHEN length(m.text) > :length THEN '…' ELSE '' END AS said"
     " FROM unnest(CAST(:ids AS uuid[])) AS c (id)"
     " LEFT JOIN LATERAL (SELECT seq, type, text FROM messages WHERE conversation_id = c.id"
     "  AND account_id = :account AND type IN ('user', 'bot') AND pii_state IS DISTINCT FROM 'blocked'"

@@ -13,7 +13,7 @@ from core.conversations import delete_conversation
 from core.drafts import Draft
 from core.errors import Unavailable
 from core.messages import create_messages, delete_message
-from core.visitors import MOST_KEPT_TEXT, Visitor
+from core.visitors import MOST_BYTES, Visitor
 from models import MessageType
 from tests.api import a_secret
 from tests.factories import a_conversation, an_account, execute
@@ -172,9 +172,9 @@ def test_a_visitor_who_goes_on_in_an_earlier_session_during_a_turn_is_answered(g
 def test_a_visitors_session_is_kept_within_bounds():
     visitor = Visitor(uuid.uuid4())
     for _ in range(20):
-        visitor.add(MessageType.USER, "x" * (MOST_KEPT_TEXT // 4))
-    assert sum(len(line.text) for line in visitor.lines) <= MOST_KEPT_TEXT
-    visitor.add(MessageType.USER, "x" * (MOST_KEPT_TEXT * 2))
+        visitor.add(MessageType.USER, "x" * (MOST_BYTES // 4))
+    assert sum(len(line.text) for line in visitor.lines) <= MOST_BYTES
+    visitor.add(MessageType.USER, "x" * (MOST_BYTES * 2))
     assert len(visitor.lines) == 1, "what was said last is always there"
     assert (visitor.said, visitor.lines[-1].seq) == (21, 21)
 
