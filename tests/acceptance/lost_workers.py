@@ -93,8 +93,10 @@ class Fire:
                     done, moved_at = row["done"], time.monotonic()
                 if row["finished_at"]:
                     return True
-            if len(self.restarts) < 2 and done > self.total * (len(self.restarts) + 1) / 3:
-                self._restart(self.fleet.members["postgres"])
+            postgres = self.fleet.members["postgres"]
+            due = len(self.restarts) < 2 and done > self.total * (len(self.restarts) + 1) / 3
+            if due and postgres.process is not None:  # it is not on its way back from the one before
+                self._restart(postgres)
                 restarted_at = time.monotonic()
             # On a busy machine whoever could go on is still starting: then it would only stand still.
             if done > before and time.monotonic() >= kill_at and self._idle() >= 2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -37,11 +38,17 @@ def asked(context, account, bot, text):
         return complete(session, talk.id, text)
 
 
-def test_a_worker_killed_between_a_call_and_its_settlement_has_the_effect_once(
-    installation, account, eventually
-):
-    context = installation.context
+@pytest.fixture
+def context(installation):
+    """As its operator has it: the receiver is on this machine."""
     installation.settings["CRONTALK_OUTBOUND_ALLOW"] = "127.0.0.1"
+    settings = installation.context.settings.model_copy(update={"outbound_allow": "127.0.0.1"})
+    return replace(installation.context, settings=settings)
+
+
+def test_a_worker_killed_between_a_call_and_its_settlement_has_the_effect_once(
+    installation, context, account, eventually
+):
     effects, reached, killed = {}, threading.Event(), threading.Event()
     with HookServer() as server:
 
@@ -75,9 +82,7 @@ def test_a_worker_killed_between_a_call_and_its_settlement_has_the_effect_once(
     assert one(context, "SELECT crashes FROM runs") == 1
 
 
-def test_a_model_over_http_calls_in_pieces_and_side_by_side(installation, account, eventually):
-    context = installation.context
-    installation.settings["CRONTALK_OUTBOUND_ALLOW"] = "127.0.0.1"
+def test_a_model_over_http_calls_in_pieces_and_side_by_side(installation, context, account, eventually):
     with HookServer() as server, ModelServer() as model:
         installation.settings["LLM_BASE_URL"] = model.base_url
         server.replies += [DONE, DONE]

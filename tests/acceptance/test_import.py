@@ -39,6 +39,6 @@ def test_a_file_is_imported_by_a_worker_that_the_command_waits_for(keyed, tmp_pa
 
 @pytest.mark.timeout(290)
 def test_an_import_survives_the_death_of_its_workers_and_of_its_database():
-    storm = [sys.executable, "-m", "tests.acceptance.lost_importers", "--messages", "20000", "--gap", "2"]
+    storm = [sys.executable, "-m", "tests.acceptance.lost_importers", "--messages", "40000", "--gap", "1"]
     done = subprocess.run(storm, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-4000:]

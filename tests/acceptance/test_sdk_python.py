@@ -67,6 +67,7 @@ async def test_memories(kit, service):
     assert (await kit.memory.delete(memory)).id == memory
 
 
+@driven
 async def test_contacts_and_what_belongs_to_them(kit, service):
     contact = await kit.contact.create(
         {"name": "Grace", "email": "grace@example.com", "phone": "(415) 555-2671", "meta": {"a": 1}}

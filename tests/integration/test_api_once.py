@@ -18,7 +18,7 @@ from tests.integration.test_api_isolation import BODIES, WAITING, asked, everyth
 CREATE = "/api/v1/task/create"
 MARKER = "geheim4711"
 # These have no effect that a key could guard, the same effect however often, or take no key.
-EFFECTLESS = ("/subscribe", "/v1/conversation/complete", "/upload", "/reveal")
+EFFECTLESS = ("/subscribe", "/v1/conversation/complete", "/upload", "/reveal", "/execute")
 POSTS = [route for route in BODIES if route[0] == "post" and not route[1].endswith(EFFECTLESS)]
 
 
