@@ -149,6 +149,8 @@ class Settings(BaseSettings):
     rate_delete: Pace = Rate(100, 1)
     # What its bulk deletions remove together, whichever workers carry them out.
     rate_bulk: Pace = Rate(1000, 1)
+    # Attempts to sign in to the pages, from one address.
+    rate_login: Pace = Rate(30, 60)
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
 
     @field_validator("pii_ner", "pii_ner_path", mode="before")
