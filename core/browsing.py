@@ -21,19 +21,20 @@ from models import Bot, Contact, Conversation, Dataset, Message, PiiState, Skill
 MOST_NAMED = 100  # rows that one name may mean
 COUNTED = 100  # messages of a conversation that a list counts
 LENGTH = 240
-# What is written around a word that was searched for: no text that is shown holds control characters.
+# What is written around a word that was searched for; taken out of what people wrote.
 BEGIN, END = "\x02", "\x03"
 
 # Of the messages that match, the first: what people look for mostly begins there.
 SNIPPETS = text(
-    "SELECT c.id, m.seq,"
-    " ts_headline('simple', left(m.text, 20000), CAST(:query AS tsquery), :options) AS said"
+    "SELECT c.id, m.seq, ts_headline('simple', translate(left(m.text, 20000), :marks, ''),"
+    "  CAST(:query AS tsquery), :options) AS said"
     " FROM unnest(CAST(:ids AS uuid[])) AS c (id) CROSS JOIN LATERAL (SELECT seq, text FROM messages"
     "  WHERE conversation_id = c.id AND account_id = :account AND (search @@ CAST(:query AS tsquery)) IS TRUE"
     "  AND pii_state IS DISTINCT FROM 'blocked' ORDER BY seq LIMIT 1) AS m"
 )
 OPTIONS = (
-    f'StartSel="{BEGIN}", StopSel="{END}", MaxFragments=2, MaxWords=20, MinWords=8, FragmentDelimiter=" … "'
+    f'StartSel="{BEGIN}", StopSel="{END}", MaxFragments=2, MaxWords=20, MinWords=8, ShortWord=0,'
+    ' FragmentDelimiter=" … "'
 )
 READ_WORDS = text("SELECT CAST(websearch_to_tsquery('simple', :words) AS text)")
 LAST = text(
@@ -151,7 +152,9 @@ def _snippets(session: Session, values: Mapping[str, Any], words: str) -> dict[u
         return {}
     try:
         with briefly(session, SNIPPET_TIME):
-            rows = session.execute(SNIPPETS, {**values, "query": query, "options": OPTIONS}).all()
+            rows = session.execute(
+                SNIPPETS, {**values, "query": query, "options": OPTIONS, "marks": BEGIN + END}
+            ).all()
     except TooLong:
         return {}
     return {row.id: (row.seq, row.said) for row in rows}

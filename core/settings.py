@@ -166,6 +166,8 @@ class Settings(BaseSettings):
     anonymous_idle: Duration = timedelta(minutes=30)
     anonymous_messages: int = Field(default=100, ge=1, le=100_000)
     anonymous_sessions: int = Field(default=20, ge=1, le=100_000)
+    # Attempts to sign in to the pages, from one address.
+    rate_login: Pace = Rate(30, 60)
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
 
     @field_validator("pii_ner", "pii_ner_path", mode="before")

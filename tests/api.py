@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from api.app import make_app
-from core.accounts import create_login_link, create_token, revoke_token
+from core.accounts import SCOPES, create_login_link, create_token, revoke_token
 from core.context import Context
 from core.turns import carry_out
 from core.work import Leases
@@ -79,6 +79,16 @@ def a_signed_in_browser(context: Context, account: uuid.UUID, base_url: str = LO
     with context.transaction() as session:
         code = create_login_link(session, account)
     answer = browser.post("/login", data={"code": code}, headers={"Origin": base_url})
+    assert answer.status_code == 303, answer.text
+    return browser
+
+
+def a_browser(context, account, scopes=SCOPES):
+    """A browser that is signed in with a token of these scopes."""
+    browser = a_client(context)
+    answer = browser.post(
+        "/login", data={"token": a_secret(context, account, scopes)}, headers={"Origin": LOOPBACK}
+    )
     assert answer.status_code == 303, answer.text
     return browser
 

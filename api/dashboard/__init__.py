@@ -6,9 +6,11 @@ from fastapi import APIRouter
 
 from api.dashboard import assets, conversation, conversations, jobs, login, ops, runs, tasks, things
 
+PARTS = (assets, login, runs, conversations, conversation, tasks, jobs, things, ops)
+
 
 def make_router() -> APIRouter:
     router = APIRouter()
-    for part in (assets, login, runs, conversations, conversation, tasks, jobs, things, ops):
+    for part in PARTS:
         router.include_router(part.router)
     return router

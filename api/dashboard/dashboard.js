@@ -61,3 +61,6 @@ document.addEventListener("mouseover", (event) => {
   const time = event.target.closest?.("time[datetime]");
   if (time && !time.title) time.title = new Date(time.dateTime).toString();
 });
+
+// On a narrow screen the sections scroll sideways: the one that is shown is in sight.
+document.querySelector("nav [aria-current='page']")?.scrollIntoView({ block: "nearest", inline: "center" });

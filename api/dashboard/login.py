@@ -18,12 +18,9 @@ from api.dashboard.rendering import page
 from api.pace import Doorkeeper, told
 from core.accounts import revoke_token, use_login_link
 from core.errors import InvalidInput, LimitReached
-from core.rates import Rate
 
 router = APIRouter()
 
-# From one address. What is guessed at has 192 bits and more; this keeps the noise down.
-ATTEMPTS = Rate(20, 60)
 # The space in which addresses become ids, so that none of them is written down.
 WHERE = uuid.UUID("8d1f3c1e-6d0e-4b57-9f04-0d7b6a1f3c55")
 
@@ -74,7 +71,10 @@ def _refuse_too_many(request: Request) -> None:
         return
     told(request.scope).counted = True
     doorkeeper: Doorkeeper = request.app.state.doorkeeper
+    rate = doorkeeper.settings.rate_login
+    if rate is None:
+        return
     address = request.client.host if request.client else ""
-    decision = doorkeeper.rates.take(uuid.uuid5(WHERE, address), "login", ATTEMPTS)
+    decision = doorkeeper.rates.take(uuid.uuid5(WHERE, address), "login", rate)
     if decision is not None and not decision.allowed:
         raise LimitReached("Too many attempts to sign in; wait a little.", decision.wait)

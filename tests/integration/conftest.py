@@ -27,6 +27,7 @@ def settings(database_url: str, redis_url: str, tmp_path_factory) -> Settings:
         grace=timedelta(seconds=2),
         key=A_KEY,
         outbound_allow="127.0.0.1",
+        rate_login=None,
         blobs=str(tmp_path_factory.mktemp("blobs")),
     )
 

@@ -45,7 +45,7 @@ def test_answers_and_errors_there_are_readable_for_it(client, nobody, world):
         "/",
         "/login",
         "/runs/x",
-        "/static/crontalk.css",
+        "/assets/crontalk.css",
         "/metrics",
         "/health/live",
         "/openapi.json",

@@ -10,6 +10,7 @@ import pytest
 
 from api.app import make_app
 from api.chatbotkit.examples import EXAMPLES
+from api.dashboard.assets import PLACES
 from api.docs import base_url
 from api.docs.views import curl, find_operation
 from api.openapi import ALWAYS, OF_POSTS, WITHOUT_KEY, operations_of, resolved
@@ -187,8 +188,7 @@ def test_the_pages_hold_no_script_and_ask_nobody_else(nobody, document):
             "",
             "/docs",
             "/openapi.json",
-            "/static/icon.svg",
-            "/static/crontalk.css",
+            *PLACES.values(),
             *(f"/docs/{operation['operationId']}" for operation in operations_of(document)),
         }
 
