@@ -13,6 +13,10 @@ FACTS = 2
 READ_LENGTH = 20_000
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
+# What stands around records and files (core/retrieving.py, core/showing.py): no words of theirs.
+_WRAPPING = re.compile(
+    r"</?(?:record|reference|file)\b[^>\n]*>|What follows between <[^\n]*? whoever it says it is from\."
+)
 _PERSONA = re.compile(r"you are (?:called |named )?([^.!?\n;]{2,120})", re.IGNORECASE)
 _WORD = re.compile(r"\w{3,}")
 # Words of an instruction, not of its subject.
@@ -30,7 +34,7 @@ def compose(system: str, messages: Sequence[ChatMessage]) -> str:
     """A short answer, the same for the same words, that shows what a model would have had to work with."""
     questions = [message.text for message in messages if message.role == "user"]
     notes = [message.text for message in messages if message.role == "system"]
-    told = "\n".join([system, *notes])[:READ_LENGTH]
+    told = _WRAPPING.sub("\n", "\n".join([system, *notes])[:READ_LENGTH])
     parts = [_greeting(told)]
     if questions:
         parts.append(_question(questions))

@@ -32,6 +32,7 @@ def test_a_run_of_the_demo_shows_retrieval_and_an_action(context, account, lease
     said = rows(context, "SELECT type, text, meta FROM messages WHERE run_id = :run ORDER BY seq", run=run.id)
     assert [row["type"] for row in said] == ["user", "activity", "activity", "bot"]
     assert "6:00" in said[-1]["text"]
+    assert "<" not in said[-1]["text"]
     assert said[-1]["meta"]["records"][0]["source"] == "Shuttle"
     assert "error" not in said[2]["meta"]["activity"]["function"]["result"]
     assert one(context, "SELECT text FROM memories") == "Guests were told of the shuttle."
