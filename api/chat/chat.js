@@ -5,7 +5,14 @@
   const [log, typing, chips, notice, state, words, send] =
     ["log", "typing", "suggestions", "notice", "state", "words", "send"].map(byId);
   const main = document.querySelector("main");
-  const bot = decodeURIComponent(location.pathname.replace(/^\/chat\/?/, ""));
+  const spelled = (written) => {
+    try {
+      return decodeURIComponent(written);
+    } catch {
+      return written; // no address of ours: nobody has such a bot
+    }
+  };
+  const bot = spelled(location.pathname.replace(/^\/chat\/?/, ""));
   const box = `crontalk-chat:${location.pathname}`;
   const FINAL = new Set([4401, 4403]);
   const SENTENCES = {
