@@ -12,11 +12,12 @@ from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
 from api.auth import context_of
+from api.dashboard.assets import PLACES
 from api.generalbots.origins import ancestors
 from api.pace import told
 
 FOLDER = Path(__file__).resolve().parent
-PAGE = (FOLDER / "chat.html").read_text(encoding="utf-8")
+PAGE = (FOLDER / "chat.html").read_text(encoding="utf-8").replace("/icon.svg", PLACES["icon.svg"])
 SCRIPT = (FOLDER / "chat.js").read_bytes()
 STYLE = (FOLDER / "chat.css").read_bytes()
 POLICY = (
