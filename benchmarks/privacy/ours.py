@@ -35,7 +35,7 @@ def found_in(message: Labelled) -> list[Span]:
 
 
 class _NoTools:
-    """Masks need nothing of an account."""
+    """Masks need nothing of an account: to ask for a token or a number here would be a bug."""
 
     def token(self, kind: str, value: str) -> str:
         raise NotImplementedError

@@ -178,7 +178,7 @@ def _gunzipped(file: BinaryIO, limits: Limits) -> io.BufferedReader:
 
 def _zip_members(file: BinaryIO, limits: Limits) -> tuple[Member, ...]:
     _refuse_large_directory(file, limits)
-    try:
+    try:  # zipfile raises NotImplementedError for an archive of a later kind than it knows
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, UnicodeError) as error:
         raise InvalidInput("The archive is damaged: its directory cannot be read.") from error

@@ -20,7 +20,7 @@ _OPERATORS = dict.fromkeys(KINDS, Operator.REPLACE.value)
 
 
 class _NoTools:
-    """Replacing needs nothing of an account."""
+    """Replacing needs nothing of an account: to ask for a token or a digest here would be a bug."""
 
     def token(self, kind: str, value: str) -> str:
         raise NotImplementedError

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -15,24 +14,12 @@ from core.drafts import draft_of
 from core.messages import create_messages
 from core.tasks import create_task
 from tests.api import a_secret
+from tests.browsers import CHROMIUM, FLAGS, needs_a_browser, playwright
 from tests.factories import execute
 from tests.pages import PAYLOADS
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)"
-)
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = needs_a_browser
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 # Where somebody wants to look at the pages: a folder that screenshots are put in.
 PICTURES = os.environ.get("DASHBOARD_PICTURES")
 SIZES = ({"width": 1440, "height": 900}, {"width": 375, "height": 760})
