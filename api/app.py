@@ -26,6 +26,7 @@ from api.lookup import Lookup
 from api.once_more import OnceMore
 from api.openapi import make_exact
 from api.pace import make_doorkeeper
+from api.paper import Papers
 from core.context import Context
 from core.privacy.detect import warm
 
@@ -80,6 +81,7 @@ def make_app(context: Context) -> FastAPI:
     )
     app.state.context = context
     app.state.ears = Ears(context.settings)
+    app.state.papers = Papers(context.settings.redis_url)
     app.state.stateless = Pool()
     app.state.doorkeeper = make_doorkeeper(context.settings)
     app.state.lines = Lines(app)
@@ -135,6 +137,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         await app.state.lines.close()
+        await app.state.papers.close()
         await app.state.ears.close()
         app.state.stateless.threads.shutdown(wait=False, cancel_futures=True)
         app.state.doorkeeper.rates.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
+from socket import socket
+from typing import Any
 
 import structlog
 import uvicorn
@@ -29,6 +31,15 @@ class _ServerLog(logging.Handler):
         log.log(record.levelno, "server_message", logger=record.name, message=text, error=cause)
 
 
+class _Server(uvicorn.Server):  # type: ignore[misc]
+    """Ends streams that have no end of their own before it waits for the requests under way."""
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        app: Any = self.config.app
+        await app.state.papers.close()
+        await super().shutdown(sockets)
+
+
 def serve(settings: Settings) -> None:
     """Serves until a signal ends it. Requests under way get the grace to finish.
 
@@ -43,7 +54,7 @@ def serve(settings: Settings) -> None:
     app = make_app(context)
     app.state.lookup.get_ready()
     _settle_memory()
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -60,6 +71,7 @@ def serve(settings: Settings) -> None:
         ws_per_message_deflate=False,  # a compressor of its own for each of thousands of connections
         timeout_graceful_shutdown=int(settings.grace.total_seconds()),
     )
+    _Server(config).run()
 
 
 def _settle_memory() -> None:

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from core.accounts import Caller
 from core.errors import LimitReached
-from core.limits import Decision, Kind, RateLimits, Window
-from core.quotas import Quotas
+from core.limits import AccountLimits, Decision, Kind, RateLimits, Window
+from core.quotas import Quotas, quota_reached
 from core.rates import Rate
 from core.settings import Settings
 
@@ -102,6 +104,20 @@ def rate_headers(decision: Decision) -> dict[str, str]:
         for prefix in ("RateLimit-", "X-RateLimit-")
         for name, number in numbers.items()
     }
+
+
+def refuse_rate(doorkeeper: Doorkeeper, caller: Caller) -> None:
+    """Counts a turn of the account's; raises LimitReached where they come too fast."""
+    decision = doorkeeper.take(caller, Kind.TURN)
+    if decision is not None and not decision.allowed:
+        raise too_fast(decision, Kind.TURN)
+
+
+def refuse_quota(session: Session, doorkeeper: Doorkeeper, account: uuid.UUID, limits: AccountLimits) -> None:
+    """Raises LimitReached where the account's quota for turns is used up."""
+    name = doorkeeper.quotas.over(session, account, limits, TURN_QUOTAS)
+    if name is not None:
+        raise quota_reached(name)
 
 
 def too_fast(decision: Decision, kind: Kind) -> LimitReached:

@@ -1,4 +1,4 @@
-"""Announcing: who follows an account is told in which of its conversations something has happened.
+"""Announcing: who follows an account is told to which of its conversations and jobs something has happened.
 
 Ids over pub/sub and nothing else: whoever hears them reads the rows it may read. Nothing depends on them. One
 that is lost, since nobody could be told or the process died between its commit and its telling, is found by
@@ -25,7 +25,7 @@ PREFIX = "news:"
 PACE = 0.025  # seconds from one telling to the next
 # How long it may take until somebody who follows an account for the first time is known here.
 REFRESH = 1.0
-MOST = 1000  # conversations of an account in one telling; beyond it followers look for themselves
+MOST = 1000  # rows of an account in one telling; beyond it followers look for themselves
 PATIENCE = 1.0  # seconds that a process which ends waits for its last words
 
 News = Mapping[uuid.UUID, Iterable[uuid.UUID]]
@@ -35,9 +35,9 @@ def channel_of(account: uuid.UUID) -> str:
     return f"{PREFIX}{account}"
 
 
-def pack(conversations: Iterable[uuid.UUID]) -> bytes:
+def pack(rows: Iterable[uuid.UUID]) -> bytes:
     """Ids as they are told; nothing stands for "look at all of them"."""
-    ids = set(conversations)
+    ids = set(rows)
     return b"".join(one.bytes for one in ids) if len(ids) <= MOST else b""
 
 
@@ -63,8 +63,8 @@ class Announcer:
     def tell(self, news: News) -> None:
         """Has it told soon."""
         with self._lock:
-            for account, conversations in news.items():
-                self._waiting[account].update(conversations)
+            for account, rows in news.items():
+                self._waiting[account].update(rows)
             if self._pid != os.getpid():  # a thread does not survive a fork
                 self._begin()
         self._something.set()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
 
 from core.breaker import Breaker
@@ -19,6 +19,7 @@ from core.live import Live, NoLive, ValkeyLive
 from core.moderation import Moderator, moderator_of
 from core.publisher import CeleryPublisher, Hint, NoPublisher, Publisher
 from core.settings import Settings
+from models import Job
 
 
 @dataclass(frozen=True)
@@ -152,11 +153,19 @@ def silence_after_commit(session: Session, channels: Sequence[str]) -> None:
     session.info.setdefault("silenced", []).extend(channels)
 
 
-def news_after_commit(session: Session, account: uuid.UUID, *conversations: uuid.UUID) -> None:
-    """Tells who follows the account, once this transaction has committed, that something has happened in
-    these conversations: their ids and nothing else.
+def news_after_commit(session: Session, account: uuid.UUID, *rows: uuid.UUID) -> None:
+    """Tells who follows the account, once this transaction has committed, that something has happened to
+    these conversations or jobs: their ids and nothing else.
     """
-    session.info.setdefault("news", {}).setdefault(account, set()).update(conversations)
+    session.info.setdefault("news", {}).setdefault(account, set()).update(rows)
+
+
+@event.listens_for(Session, "after_flush")
+def _tell_of_jobs(session: Session, _: object) -> None:
+    """A job whose row is written, whoever writes it, is something that has happened."""
+    for row in (*session.new, *session.dirty):
+        if isinstance(row, Job):
+            news_after_commit(session, row.account_id, row.id)
 
 
 def hint_after_commit(session: Session, run_id: uuid.UUID, action: str, queue: str = "chat") -> None:

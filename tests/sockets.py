@@ -67,6 +67,7 @@ class Door:
 
     async def _end(self) -> None:
         await self.app.state.lines.close()
+        await self.app.state.papers.close()
         await self.app.state.ears.close()
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Request
@@ -16,6 +17,7 @@ from api.chatbotkit.shapes import Page
 from api.chatbotkit.shapes_jobs import JobEventAnswer
 from api.chatbotkit.turns import BEAT, HEARTBEAT, while_signed_in
 from api.once import Route
+from api.paper import watching
 from core.accounts import Caller
 from core.context import Context
 from core.documents import Document
@@ -25,7 +27,8 @@ from core.jobs import get_job
 
 router = APIRouter(prefix="/job", tags=["job"], route_class=Route)
 
-LOOK = 1.0
+LOOK = 2.0  # seconds from one look to the next where nothing is announced
+PACE = 0.2  # and where much is
 
 
 @router.post("/{jobId}/subscribe", responses=follows(Page[JobEventAnswer]))
@@ -41,7 +44,7 @@ async def subscribe_to_job(
     first = await run_in_threadpool(_look, context, caller, jobId)
     if form_of(request) == JSON:
         return JSONResponse({"items": [{"type": _kind(first), "data": first}], "cursor": ""})
-    lines = while_signed_in(_lines(context, caller, first), context, credentials)
+    lines = while_signed_in(_lines(request, caller, first), context, credentials)
     return StreamingResponse(lines, media_type=JSONL)
 
 
@@ -54,22 +57,28 @@ def _kind(document: Document) -> str:
     return "result" if "finishedAt" in document else "progress"
 
 
-async def _lines(context: Context, caller: Caller, document: Document) -> AsyncIterator[bytes]:
+async def _lines(request: Request, caller: Caller, document: Document) -> AsyncIterator[bytes]:
+    context = context_of(request)
     told: Document | None = None
     beat = time.monotonic()
-    while True:
-        if document != told:
-            told, beat = document, time.monotonic()
-            yield event_line(_kind(document), document)
-        if "finishedAt" in document:
-            return
-        if time.monotonic() - beat >= BEAT:
-            beat = time.monotonic()
-            yield HEARTBEAT
-        await asyncio.sleep(LOOK)
-        try:
-            document = await run_in_threadpool(_look, context, caller, document["id"])
-        except Unavailable:
-            continue  # the database is away for a moment
-        except NotFound:
-            return
+    async with watching(request, caller.account_id, uuid.UUID(document["id"])) as watch:
+        wait = 0.0  # what has changed since the first look was announced to nobody here
+        while True:
+            if document != told:
+                told, beat = document, time.monotonic()
+                yield event_line(_kind(document), document)
+            if "finishedAt" in document or watch.ended:
+                return
+            if time.monotonic() - beat >= BEAT:
+                beat = time.monotonic()
+                yield HEARTBEAT
+            await watch.wait(wait)
+            wait = LOOK
+            try:
+                document = await run_in_threadpool(_look, context, caller, document["id"])
+            except Unavailable:
+                await asyncio.sleep(LOOK)  # the database is away for a moment
+            except NotFound:
+                return
+            else:
+                await asyncio.sleep(PACE)

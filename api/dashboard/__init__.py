@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api.dashboard import assets, conversation, conversations, jobs, login, ops, runs, tasks, things
+from api.dashboard import assets, conversation, conversations, jobs, live, login, ops, runs, tasks, things
 
-PARTS = (assets, login, runs, conversations, conversation, tasks, jobs, things, ops)
+PARTS = (assets, login, runs, conversations, conversation, tasks, jobs, things, ops, live)
 
 
 def make_router() -> APIRouter:

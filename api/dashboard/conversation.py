@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Annotated, Any
+from uuid import uuid4
 
 from fastapi import APIRouter, Depends, Form, Query, Request
 from sqlalchemy.orm import Session
@@ -21,6 +22,7 @@ from api.dashboard.views_conversations import (
     said_view,
     title_of,
 )
+from api.pace import refuse_quota, refuse_rate
 from api.streams import sent
 from core.accounts import Caller
 from core.attachments import list_attachments, open_attachment
@@ -32,8 +34,10 @@ from core.conversations import (
     get_conversation,
     update_conversation,
 )
-from core.errors import InvalidInput, NotAuthorized
+from core.conversing import Reach, say
+from core.errors import InvalidInput, KeyReused, LimitReached, NotAuthorized, PrivacyFailed
 from core.holds import is_held
+from core.idempotency import begin, finish, make_key
 from core.messages import get_message, list_messages
 from core.overviews import runs_in, size_of
 from core.sight import SCOPE, seen_messages
@@ -57,6 +61,42 @@ def show_conversation(
 ) -> Response:
     with context_of(request).transaction(visitor.account_id) as session:
         return _conversation_page(session, visitor, get_conversation(session, conversation_id), after=after)
+
+
+@router.post("/say")
+def say_something(
+    request: Request,
+    editor: Editor,
+    conversation_id: str,
+    once: Annotated[str, Form(max_length=100)],
+    words: Annotated[str, Form()] = "",
+) -> Response:
+    """Goes on with the conversation: a bot answers, now or after the turn that is under way.
+
+    A form that is sent twice says it once.
+    """
+    context, doorkeeper = context_of(request), request.app.state.doorkeeper
+    said = words.replace("\r\n", "\n")
+    try:
+        refuse_rate(doorkeeper, editor)
+        with context.transaction(editor.account_id, actor=editor.name) as session:
+            key = make_key(once, f"page:{editor.account_id}", conversation_id, said)
+            if begin(session, key) is None:
+                refuse_quota(session, doorkeeper, editor.account_id, editor.limits)
+                message = say(session, Reach(), conversation_id, said).message
+                finish(session, key, {"messageId": str(message.id)})
+            end = end_of(get_conversation(session, conversation_id))
+    except (InvalidInput, KeyReused, LimitReached, PrivacyFailed) as error:
+        with context.transaction(editor.account_id) as session:
+            conversation = get_conversation(session, conversation_id)
+            after = end_of(conversation)
+            return _conversation_page(session, editor, conversation, after=after, unsaid=(said, str(error)))
+    return RedirectResponse(f"/conversations/{conversation_id}?after={end}#say", 303)
+
+
+def end_of(conversation: Conversation) -> int:
+    """Where a page begins that shows the last of a conversation."""
+    return max(0, conversation.next_seq - 1 - ON_A_PAGE // 2)
 
 
 def _typed(
@@ -166,6 +206,7 @@ def _conversation_page(
     after: int = 0,
     wrong: str | None = None,
     typed: dict[str, str] | None = None,
+    unsaid: tuple[str, str] | None = None,
 ) -> Response:
     messages = list_messages(session, conversation.id, take=ON_A_PAGE + 1, after=after)
     shown = messages[:ON_A_PAGE]
@@ -182,7 +223,7 @@ def _conversation_page(
         visitor,
         "conversations",
         "conversation.html",
-        400 if wrong else 200,
+        400 if wrong or unsaid else 200,
         id=str(conversation.id),
         title=title_of(conversation, task.name if task else None),
         description=conversation.description,
@@ -194,7 +235,10 @@ def _conversation_page(
         messages=[said_view(one, may_see=may_see) for one in shown],
         after=after,
         later=shown[-1].seq if len(messages) > ON_A_PAGE else None,
-        end=max(0, conversation.next_seq - 1 - ON_A_PAGE // 2),
+        last=shown[-1].seq if shown else after,
+        end=end_of(conversation),
+        once=str(uuid4()),
+        unsaid=unsaid,
         runs=[run_line(run, steps[run.id]) for run in runs],
         active=is_active(runs),
         task=task_title(task) if task and task.state != TaskState.DELETED else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Request
@@ -14,9 +15,10 @@ from api.auth import context_of
 from api.dashboard.cookies import Editor, Visitor
 from api.dashboard.rendering import page_for
 from api.dashboard.views import instant
-from api.dashboard.views_conversations import chips_of, list_path, row_views, title_of
+from api.dashboard.views_conversations import chips_of, fresh_path, list_path, row_views, title_of
 from core.accounts import Caller
 from core.browsing import find_conversations, glimpses_of, names_of, selected_by
+from core.conversations import get_conversation
 from core.delete_jobs import create_delete_job, preview_deletion
 from core.errors import Conflict, InvalidInput
 from core.queries import Query, read_query
@@ -30,20 +32,28 @@ WHAT = "conversations"
 
 
 @router.get("")
-def show_conversations(request: Request, visitor: Visitor, q: str = "", before: str = "") -> Response:
-    """A query that cannot be read shows why, over an empty list."""
+def show_conversations(
+    request: Request, visitor: Visitor, q: str = "", before: str = "", since: str = ""
+) -> Response:
+    """A query that cannot be read shows why, over an empty list. `since`: only those above one of it."""
     values: dict[str, Any] = {"q": q[:1000], "conversations": [], "older": None, "first": not before}
     query, wrong = Query(), None
     try:
         query = read_query(q)
         with context_of(request).transaction(visitor.account_id) as session:
             found = find_conversations(session, query, take=ON_A_PAGE + 1, before=before or None)
-            shown = found[:ON_A_PAGE]
+            shown, more = found[:ON_A_PAGE], len(found) > ON_A_PAGE
+            if since:
+                above = list(takewhile(lambda one: str(one.id) > since, shown))
+                if len(above) == ON_A_PAGE:
+                    return _anew()
+                shown, more = above, False
             values["conversations"] = row_views(shown, *_about(session, shown, query))
-        if len(found) > ON_A_PAGE:
+        if more:
             values["older"] = list_path(q, str(shown[-1].id))
     except InvalidInput as error:
         wrong = str(error)
+    newest = values["conversations"][0].id if values["conversations"] else since
     return page_for(
         visitor,
         "conversations",
@@ -52,8 +62,25 @@ def show_conversations(request: Request, visitor: Visitor, q: str = "", before: 
         wrong=wrong,
         chips=chips_of(query),
         newest=list_path(q),
+        fresh=fresh_path(q, newest),
+        only=bool(since),
         **values,
     )
+
+
+def _anew() -> Response:
+    """More has come than one page holds: the list begins again."""
+    return Response(headers={"HX-Refresh": "true"})
+
+
+@router.get("/{conversation_id}/row")
+def show_row(request: Request, visitor: Visitor, conversation_id: str, q: str = "") -> Response:
+    """One conversation as it stands in a list."""
+    query = read_query(q.replace("\0", " "))
+    with context_of(request).transaction(visitor.account_id) as session:
+        shown = [get_conversation(session, conversation_id)]
+        one = row_views(shown, *_about(session, shown, query))[0]
+    return page_for(visitor, "conversations", "row_part.html", one=one, q=q[:1000])
 
 
 def _about(session: Session, shown: Sequence[Conversation], query: Query) -> tuple[Any, ...]:

@@ -38,15 +38,20 @@ def clear_cookie(request: Request, response: Response) -> None:
     response.delete_cookie(_name(request), path="/", secure=secure, httponly=True, samesite="strict")
 
 
-def _visitor(request: Request) -> Caller:
-    """Who looks at the page; a token revoked a moment ago opens nothing."""
+def may_still_look(request: Request) -> Caller:
+    """Who looks at the page; a token revoked a moment ago opens nothing.
+
+    Raises:
+        NotAuthenticated, NotAuthorized.
+
+    """
     secret = request.cookies.get(_name(request))
     if not secret:
         raise NotAuthenticated("These pages show your account's conversations, so they need a login.")
     return caller_of(context_of(request), secret.removeprefix(BROUGHT), "read")
 
 
-Visitor = Annotated[Caller, Depends(_visitor)]
+Visitor = Annotated[Caller, Depends(may_still_look)]
 
 
 def brings_token(request: Request) -> bool:

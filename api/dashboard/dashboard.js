@@ -62,5 +62,83 @@ document.addEventListener("mouseover", (event) => {
   if (time && !time.title) time.title = new Date(time.dateTime).toString();
 });
 
+// What has happened is told by ids; whatever shows one of them asks for itself anew. A row that somebody has
+// ticked or stands on waits. Tabs in the background close the line: a browser has six to one place.
+let line = null;
+const ROWS = "#rows [data-live]:not([data-live='*'])";
+
+function asks(element) {
+  if (element.contains(document.activeElement) && element.matches("li, tr")) return;
+  if (element.querySelector("input:checked")) return;
+  htmx.trigger(element, "news");
+}
+
+function told(words) {
+  const ids = new Set(words.split(" "));
+  for (const element of document.querySelectorAll("[data-live]")) {
+    const id = element.dataset.live;
+    if (ids.has("*") ? !element.matches(ROWS) : id === "*" || ids.has(id)) asks(element);
+  }
+}
+
+function listen() {
+  const wanted = !document.hidden && document.querySelector("[data-live]");
+  if (!wanted) {
+    line?.close();
+    line = null;
+  } else if (!line || line.readyState === EventSource.CLOSED) {
+    let opened = false;
+    const returns = line !== null;
+    line = new EventSource("/live");
+    line.onopen = () => {
+      if (opened || returns) told("*");
+      opened = true;
+    };
+    line.onmessage = (event) => told(event.data);
+  }
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) told("*");
+  listen();
+});
+document.addEventListener("htmx:afterSettle", listen);
+addEventListener("pagehide", () => {
+  line?.close();
+  line = null;
+});
+listen();
+
+// What was said shows at once; where the end of the conversation is not on the page, it is gone to.
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (event.detail.elt.id !== "say" || !event.detail.successful) return;
+  if (document.getElementById("tail")) told("*");
+  else location.assign(event.detail.xhr.responseURL);
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.matches("[data-send]")) {
+    event.target.form.requestSubmit();
+  }
+});
+
+// What somebody asked for and did not get is said; what the page asks for by itself is asked again later.
+function trouble(words) {
+  const place = document.getElementById("trouble");
+  if (place) {
+    place.textContent = words;
+    place.hidden = !words;
+  }
+}
+const signedOut = "You are signed out. Open the login again, in another tab, and come back.";
+document.addEventListener("htmx:responseError", (event) => {
+  if (event.detail.xhr.status === 401) trouble(signedOut);
+  else if (event.detail.xhr.status === 404 && event.detail.elt.matches(ROWS)) event.detail.elt.remove();
+  else if (event.detail.elt.matches("form")) trouble("That did not work. Try again in a moment.");
+});
+document.addEventListener("htmx:sendError", (event) => {
+  if (event.detail.elt.matches("form")) trouble("The service could not be reached. Nothing was sent.");
+});
+document.addEventListener("htmx:afterOnLoad", () => trouble(""));
+
 // On a narrow screen the sections scroll sideways: the one that is shown is in sight.
 document.querySelector("nav [aria-current='page']")?.scrollIntoView({ block: "nearest", inline: "center" });

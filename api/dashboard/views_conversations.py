@@ -45,6 +45,7 @@ FOLDED = frozenset(
     }
 )
 LONGEST_TITLE = 120
+NOTHING = "0"  # below every id
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,17 @@ class RunLine:
 
 
 def list_path(q: str, before: str | None = None) -> str:
-    values = {name: value for name, value in (("q", q), ("before", before)) if value}
-    return f"/conversations?{urlencode(values)}" if values else "/conversations"
+    return _path({"q": q, "before": before})
+
+
+def fresh_path(q: str, newest: str) -> str:
+    """Where what has come since the newest of a list is asked for."""
+    return _path({"q": q, "since": newest or NOTHING})
+
+
+def _path(values: Mapping[str, str | None]) -> str:
+    given = {name: value for name, value in values.items() if value}
+    return f"/conversations?{urlencode(given)}" if given else "/conversations"
 
 
 def filter_path(key: str, value: str) -> str:

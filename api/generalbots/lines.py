@@ -47,7 +47,7 @@ class Lines:
             context: Context = state.context
             self._by_loop[loop] = Line(
                 context,
-                Sockets(context),
+                Sockets(context, state.papers.get()),
                 state.doorkeeper,
                 state.ears,
                 Visitors(context.settings.redis_url, life=context.settings.anonymous_idle),

@@ -12,15 +12,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.generalbots.frames import Say
-from api.pace import TURN_QUOTAS, Doorkeeper, too_fast
+from api.pace import Doorkeeper, refuse_quota
 from core.accounts import Caller
 from core.context import Context
 from core.conversing import Reach, bot_named, say, start, user_of
 from core.errors import Contended, InvalidInput, LimitReached, NotAuthenticated, NotAuthorized
 from core.idempotency import begin, finish, make_key
-from core.limits import AccountLimits, Kind
 from core.messages import SHOWN
-from core.quotas import quota_reached
 from core.resuming import Missed, missed
 from core.sight import SCOPE, seen_messages
 from core.standing import standing
@@ -145,20 +143,6 @@ def _told_again(session: Session, earlier: dict[str, str]) -> Stored:
     if message is None:
         raise LimitReached("This message was deleted meanwhile.", timedelta(seconds=1))
     return Stored(message.id, message.conversation_id, message.created_at, message.seq, None, again=True)
-
-
-def refuse_quota(session: Session, doorkeeper: Doorkeeper, account: uuid.UUID, limits: AccountLimits) -> None:
-    """Raises LimitReached where the account's quota is used up."""
-    name = doorkeeper.quotas.over(session, account, limits, TURN_QUOTAS)
-    if name is not None:
-        raise quota_reached(name)
-
-
-def refuse_rate(doorkeeper: Doorkeeper, caller: Caller) -> None:
-    """Counts a turn of the account's; raises LimitReached where they come too fast."""
-    decision = doorkeeper.take(caller, Kind.TURN)
-    if decision is not None and not decision.allowed:
-        raise too_fast(decision, Kind.TURN)
 
 
 def bring_up(context: Context, caller: Caller, after: Sequence[str]) -> Words:

@@ -21,11 +21,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from api.generalbots import frames
 from api.generalbots.lines import Line
 from api.generalbots.origins import may_connect, network_of
-from api.generalbots.saying import bring_up, refuse_rate, store
+from api.generalbots.saying import bring_up, store
 from api.generalbots.sockets import BREATH, Socket
 from api.generalbots.streaming import stream_answer
 from api.generalbots.telling import Told, message_frame
 from api.generalbots.visiting import Visit
+from api.pace import refuse_rate
 from core.accounts import Caller, authenticate
 from core.conversing import bot_named, user_of
 from core.errors import (

@@ -21,6 +21,7 @@ from api.following import Follower
 from api.generalbots import frames
 from api.generalbots.protocol import abort_of
 from api.generalbots.telling import Told, restored_for, tell
+from api.paper import Paper
 from core.accounts import Caller
 from core.context import Context
 from core.errors import LimitReached, NotAuthenticated
@@ -162,13 +163,13 @@ class Socket:
 class Sockets:
     """All sockets of one event loop."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, paper: Paper) -> None:
         self.context = context
         self.tasks: set[asyncio.Task[None]] = set()
         self._all: set[Socket] = set()
         self._of: dict[uuid.UUID, set[Socket]] = defaultdict(set)
         self._addresses: Counter[str] = Counter()
-        self._follower = Follower(context, self._tell)
+        self._follower = Follower(context, paper, self._tell)
         self._checker = asyncio.get_running_loop().create_task(self._check())
 
     def __len__(self) -> int:

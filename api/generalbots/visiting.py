@@ -12,9 +12,8 @@ from starlette.concurrency import run_in_threadpool
 
 from api.chatbotkit.stateless import Pool
 from api.generalbots import frames
-from api.generalbots.saying import refuse_quota, refuse_rate
 from api.generalbots.sockets import Socket, Sockets
-from api.pace import Doorkeeper
+from api.pace import Doorkeeper, refuse_quota, refuse_rate
 from core.accounts import Caller
 from core.context import Context
 from core.errors import CrontalkError, InvalidInput, LimitReached, NotAuthorized

@@ -229,3 +229,30 @@ def test_a_page_follows_a_run_until_it_has_ended(tab, service):
     page.get_by_role("button", name="Run now").click()
     page.get_by_role("link", name="Open", exact=True).first.click()
     playwright.expect(page.locator("#runs .state")).to_have_text("succeeded", timeout=30_000)
+
+
+def test_a_conversation_goes_on_live_and_lists_show_what_is_new(tab, service):
+    context = service.installation.context
+    page, other = tab(), tab()
+    other.goto(f"{service.origin}/conversations?q=source%3Aelsewhere")
+    playwright.expect(other.get_by_text("No conversation matches.")).to_be_visible()
+    with context.transaction(service.account) as session:
+        talk = create_conversation(session, name="Live talk", source="elsewhere")
+    page.goto(f"{service.origin}/conversations/{talk.id}")
+    playwright.expect(page.get_by_text("Nothing was said yet.")).to_be_visible()
+    # The other page shows it by itself once something is said in it, and its row is told of the answer.
+    page.get_by_label("Begin it").fill("Where is <b>my</b> parcel?")
+    page.keyboard.press("Control+Enter")
+    playwright.expect(page.locator("li.message.user")).to_have_count(1)
+    playwright.expect(page.locator("li.message.bot")).to_have_count(1, timeout=15_000)
+    playwright.expect(page.get_by_label("Go on with it")).to_have_value("")
+    playwright.expect(page.get_by_text("An answer is being written")).to_have_count(0)
+    playwright.expect(page.locator("#runs summary .succeeded")).to_have_count(1)
+    playwright.expect(other.get_by_role("link", name="Live talk")).to_be_visible()
+    playwright.expect(other.locator("#rows .said strong")).to_have_text("Bot:")
+    with context.transaction(service.account) as session:
+        second = create_conversation(session, name="Second talk", source="elsewhere")
+        create_messages(session, second.id, [draft_of({"type": "user", "text": "And another thing."})])
+    playwright.expect(other.get_by_role("link", name="Second talk")).to_be_visible()
+    assert other.locator("a.title").all_inner_texts() == ["Second talk", "Live talk"]
+    picture(page, "conversation-live")
