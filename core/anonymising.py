@@ -27,8 +27,8 @@ from core.delete_jobs import rates_of
 from core.holds import keep_holds
 from core.rows import as_array
 from core.selection import Selection, What, conversations_from, lock_selected
-from core.slices import TURN, Hold, Step
-from core.walking import Pace, Place, Walk
+from core.slices import Hold, Step
+from core.walking import Pace, Paced, Place, Walk
 from models import Job, JobError, JobState
 
 log = structlog.get_logger()
@@ -57,29 +57,14 @@ class _Piece:
     keeps_names: bool = False  # the conversation goes on in another batch, which looks for its authors
 
 
-class Anonymisation:
+class Anonymisation(Paced):
     """A job that anonymises, in our hands."""
 
-    turn = TURN
-
     def __init__(self, hold: Hold) -> None:
-        self._hold = hold
-        self._pace = Pace(MOST, MOST)
-
-    def step(self) -> Step:
-        return self._hold.batch(self, self._batch)
-
-    def judge(self, seconds: float | None) -> float:
-        if seconds is None:
-            self._pace.shrink()
-            return 0.0
-        return self._pace.judge(seconds)
+        super().__init__(hold, Pace(MOST, MOST))
 
     def end(self, session: Session, job: Job, state: JobState, error_class: str | None = None) -> None:
         end_anonymise_job(session, job, state, error_class)
-
-    def close(self) -> None:
-        """Nothing is open between batches."""
 
     def _batch(self, session: Session, job: Job) -> Step:
         buckets = Buckets(session, job.account_id, rates_of(session, job, BUCKET))

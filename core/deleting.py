@@ -17,35 +17,20 @@ from core.erasures import note_many
 from core.holds import keep_holds
 from core.purging import purge_conversations, trim_conversation
 from core.selection import Selection, lock_selected
-from core.slices import TURN, Hold, Step
+from core.slices import Hold, Step
 from core.sweeping import sweep
-from core.walking import Found, Pace, Place, Walk
+from core.walking import Found, Pace, Paced, Place, Walk
 from models import Job, JobState
 
 
-class Deletion:
+class Deletion(Paced):
     """A deletion in our hands."""
 
-    turn = TURN
-
     def __init__(self, hold: Hold) -> None:
-        self._hold = hold
-        self._pace = Pace()
-
-    def step(self) -> Step:
-        return self._hold.batch(self, self._batch)
-
-    def judge(self, seconds: float | None) -> float:
-        if seconds is None:
-            self._pace.shrink()
-            return 0.0
-        return self._pace.judge(seconds)
+        super().__init__(hold, Pace())
 
     def end(self, session: Session, job: Job, state: JobState, error_class: str | None = None) -> None:
         end_delete_job(session, job, state, error_class)
-
-    def close(self) -> None:
-        """Nothing is open between batches."""
 
     def _batch(self, session: Session, job: Job) -> Step:
         buckets = Buckets(session, job.account_id, rates_of(session, job))

@@ -34,7 +34,7 @@ from core.file_names import UNKNOWN, Described
 from core.importers.records import Conversation
 from core.privacy.presets import Operator
 from core.selection import Selection
-from core.slices import TURN, Hold, Step
+from core.slices import Craft, Step
 from models import Job, JobState
 
 BEAT = 1.0  # seconds, after which whoever puts parts together says that it is still there
@@ -109,30 +109,18 @@ class Batch:
     counts: Counter[str]
 
 
-class Export:
+class Export(Craft):
     """An export in our hands."""
 
-    turn = TURN
-
-    def __init__(self, hold: Hold) -> None:
-        self._hold = hold
-        self._next: Callable[[], Step] | None = None
+    _next: Callable[[], Step] | None = None
 
     def step(self) -> Step:
         self._next = None
         step = self._hold.batch(self, self._look)
         return step if step.ended or self._next is None else self._next()
 
-    def judge(self, seconds: float | None) -> float:
-        """Pages are small and only read, so nobody has to be waited for."""
-        del seconds
-        return 0.0
-
     def end(self, session: Session, job: Job, state: JobState, error_class: str | None = None) -> None:
         end_export_job(session, job, state, error_class)
-
-    def close(self) -> None:
-        """Nothing is open between batches."""
 
     def _look(self, session: Session, job: Job) -> Step:
         """Reads what is to be written, and makes the row that its bytes are for."""

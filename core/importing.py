@@ -22,7 +22,7 @@ from core.import_rows import Outcome, Piece
 from core.import_survey import survey_step
 from core.importers.records import Unknowns
 from core.keys import KeyUnusable
-from core.slices import Hold, Step
+from core.slices import Craft, Hold, Step
 from core.storing import Memory, store
 from models import ErrorClass, Job, JobState
 
@@ -30,13 +30,13 @@ TURN = 20.0  # seconds of a slice: whoever goes on has to pass what was read
 PATIENCE = text("SET LOCAL statement_timeout = '60s'")
 
 
-class Import:
+class Import(Craft):
     """An import in our hands."""
 
     turn = TURN
 
     def __init__(self, hold: Hold) -> None:
-        self._hold = hold
+        super().__init__(hold)
         self._reading: Reading | None = None
         self._batch: Batch | None = None  # read, and not stored yet
         self._memory = Memory()
@@ -58,10 +58,6 @@ class Import:
         if self._batch.refused is not None:
             return self._refuse(self._batch.refused)
         return self._store(self._reading, self._batch)
-
-    def judge(self, seconds: float | None) -> float:
-        del seconds
-        return 0.0
 
     def end(self, session: Session, job: Job, state: JobState, error_class: str | None = None) -> None:
         end_import_job(session, job, state, error_class)

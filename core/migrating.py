@@ -27,7 +27,7 @@ from core.migration_links import add_missing
 from core.migration_place import KINDS, Place
 from core.migration_reading import Batch, Reading
 from core.migration_source import Final, Later, Server
-from core.slices import Hold, Step
+from core.slices import Craft, Hold, Step
 from core.storing import Memory
 from models import ErrorClass, Job, JobState
 
@@ -44,13 +44,13 @@ WHY = {
 }
 
 
-class Migration:
+class Migration(Craft):
     """A migration in our hands."""
 
     turn = TURN
 
     def __init__(self, hold: Hold) -> None:
-        self._hold = hold
+        super().__init__(hold)
         self._reading: Reading | None = None
         self._server: Server | None = None
         self._batch: Batch | None = None  # read, and not stored yet
@@ -81,10 +81,6 @@ class Migration:
             assert self._reading is not None  # noqa: S101 (nothing was asked before)
             return self._later(self._reading, why)
         return self._store(self._reading, self._batch)
-
-    def judge(self, seconds: float | None) -> float:
-        del seconds
-        return 0.0
 
     def end(self, session: Session, job: Job, state: JobState, error_class: str | None = None) -> None:
         end_import_job(session, job, state, error_class)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from threading import Event
-from typing import Protocol
 
 import structlog
 from sqlalchemy import select, text
@@ -85,22 +85,27 @@ class Lost(Exception):
     """The job is in other hands, or has ended: whoever held it stops."""
 
 
-class Craft(Protocol):
+class Craft(ABC):
     """What a kind of job does with a job in hand."""
 
-    turn: float
-    """Seconds of a slice."""
+    turn = TURN  # seconds of a slice
 
+    def __init__(self, hold: Hold) -> None:
+        self._hold = hold
+
+    @abstractmethod
     def step(self) -> Step:
         """The next batch."""
 
-    def judge(self, seconds: float | None) -> float:
-        """Told how long a batch took, None: the database was too busy. Answers for how long to rest."""
-
+    @abstractmethod
     def end(self, session: Session, job: Job, state: JobState, error_class: str | None = None) -> None:
         """Ends the locked job as its kind ends: what it kept meanwhile goes."""
 
-    def close(self) -> None:
+    def judge(self, seconds: float | None) -> float:  # noqa: ARG002 (for kinds that must be waited for)
+        """Told how long a batch took, None: the database was too busy. Answers for how long to rest."""
+        return 0.0
+
+    def close(self) -> None:  # noqa: B027 (most kinds have nothing open between batches)
         """Lets go of what is open."""
 
 

@@ -28,7 +28,7 @@ from core.job_states import end
 from core.keys import KeyUnusable
 from core.meta import checked_meta
 from core.rows import checked_text
-from core.slices import TURN, Hold, Step
+from core.slices import Craft, Step
 from core.splitting import Piece, split_extracted
 from core.sync_jobs import end_sync_job, language_of
 from models import MAX_TEXT_BYTES, Dataset, File, Job, JobState, Record, new_ids
@@ -55,30 +55,18 @@ class Wanted:
     max_tokens: float | None
 
 
-class Synchronisation:
+class Synchronisation(Craft):
     """A synchronisation in our hands."""
 
-    turn = TURN
-
-    def __init__(self, hold: Hold) -> None:
-        self._hold = hold
-        self._next: Callable[[], Step] | None = None
+    _next: Callable[[], Step] | None = None
 
     def step(self) -> Step:
         self._next = None
         step = self._hold.batch(self, self._look)
         return step if step.ended or self._next is None else self._next()
 
-    def judge(self, seconds: float | None) -> float:
-        """It reads a file and writes a dataset, and nobody waits for either."""
-        del seconds
-        return 0.0
-
     def end(self, session: Session, job: Job, state: JobState, error_class: str | None = None) -> None:
         end(session, job, state, error_class)
-
-    def close(self) -> None:
-        """Nothing is open between batches."""
 
     def _look(self, session: Session, job: Job) -> Step:
         """Reads what is to be done next."""

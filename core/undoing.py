@@ -25,10 +25,10 @@ from core.import_keys import LOCK
 from core.job_states import end, refuse_a_crowd, wake
 from core.purging import purge_conversations
 from core.rows import as_array, own
-from core.slices import TURN, Hold, Step
+from core.slices import Hold, Step
 from core.sweeping import between, sweep
 from core.tasks import delete_task
-from core.walking import Pace
+from core.walking import Pace, Paced
 from models import UNFINISHED, ImportKind, Job, JobKind, JobState, Task, TaskState
 
 ENTRIES = 500  # of a batch at most
@@ -124,29 +124,14 @@ def end_undo_job(
     end(session, job, state, error_class)
 
 
-class Undo:
+class Undo(Paced):
     """An undo in our hands."""
 
-    turn = TURN
-
     def __init__(self, hold: Hold) -> None:
-        self._hold = hold
-        self._pace = Pace()
-
-    def step(self) -> Step:
-        return self._hold.batch(self, self._batch)
-
-    def judge(self, seconds: float | None) -> float:
-        if seconds is None:
-            self._pace.shrink()
-            return 0.0
-        return self._pace.judge(seconds)
+        super().__init__(hold, Pace())
 
     def end(self, session: Session, job: Job, state: JobState, error_class: str | None = None) -> None:
         end_undo_job(session, job, state, error_class)
-
-    def close(self) -> None:
-        """Nothing is open between batches."""
 
     def _batch(self, session: Session, job: Job) -> Step:
         session.execute(LOCK, {"account": str(job.account_id)})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from abc import abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,9 @@ from sqlalchemy.orm import Session
 from core.conversations import SLICE
 from core.rows import as_array
 from core.selection import Bounds, Selection, What, conversations_from, part_of, stretch_of
+from core.slices import Craft, Hold, Step
 from core.sweeping import Chosen, between
+from models import Job
 
 SMALLEST, FIRST, LARGEST = 50, 500, 5000
 MOST_READ = 10_000
@@ -68,6 +71,27 @@ class Pace:
 
     def shrink(self) -> None:
         self.size = max(SMALLEST, self.size // 2)
+
+
+class Paced(Craft):
+    """A kind of job whose batches are as large as the database bears, each in one transaction."""
+
+    def __init__(self, hold: Hold, pace: Pace) -> None:
+        super().__init__(hold)
+        self._pace = pace
+
+    def step(self) -> Step:
+        return self._hold.batch(self, self._batch)
+
+    def judge(self, seconds: float | None) -> float:
+        if seconds is None:
+            self._pace.shrink()
+            return 0.0
+        return self._pace.judge(seconds)
+
+    @abstractmethod
+    def _batch(self, session: Session, job: Job) -> Step:
+        """The next batch, with the job locked."""
 
 
 @dataclass(frozen=True)
