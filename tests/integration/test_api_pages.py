@@ -257,7 +257,8 @@ def test_a_run_of_every_kind_has_a_page(browser, context, account, leases):
     waiting = a_pending_run(context, account)
     page = Page(browser.get(f"/runs/{waiting.id}"))
     assert "No worker has taken it up yet." in page.text
-    assert any(meta.get("http-equiv") == "refresh" for meta in page.all("meta"))
+    live = [attributes for tag, attributes in page.elements if tag == "div" and "data-live" in attributes]
+    assert [one_of_them["data-live"] for one_of_them in live] == [str(waiting.conversation_id)]
     turn = a_pending_turn(context, account)
     assert "Turn in a conversation" in Page(browser.get(f"/runs/{turn.id}")).text
     a_due_task(context, account, late=timedelta(hours=30), schedule="@every 24h")
