@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -116,7 +117,7 @@ def an_expired_conversation(context, account):
 # What is done to the rows, and which alerts it turns true: those and no others.
 BREAKS = {
     "a clock that nobody serves": (
-        lambda c, a: a_due_task(c, a, late=__import__("datetime").timedelta(seconds=20)),
+        lambda c, a: a_due_task(c, a, late=timedelta(seconds=20)),
         {"CrontalkSchedulerBehind"},
     ),
     "a run that nobody claims": (lambda c, a: due_for(c, a, "20 seconds"), {"CrontalkNobodyClaims"}),
@@ -215,7 +216,7 @@ def test_what_rules_dashboard_and_guide_name_is_told_by_metrics(context, account
 def test_every_alert_has_a_section_that_says_what_to_do():
     guide = (HERE / "alerts.md").read_text()
     assert [name for name in RULES if f"\n### {name}\n" not in guide] == []
-    assert re.findall(r"^### (\w+)$", guide, re.M) == list(RULES)
+    assert re.findall(r"^### (\w+)$", guide, re.MULTILINE) == list(RULES)
     for name, rule in RULES.items():
         assert rule["annotations"]["runbook"] == f"docs/operations/alerts.md#{name.lower()}"
         assert rule["labels"]["severity"] in ("page", "warn")
@@ -248,7 +249,7 @@ def test_prometheus_accepts_the_rules():
 
 
 def agrees_with_promtool(context) -> None:
-    """Prometheus's own evaluation of the same scrape comes to the same verdicts; where there is none, nothing."""
+    """Prometheus's own evaluation of the same scrape comes to the same verdicts."""
     if PROMTOOL is None:
         return
     samples = scrape(context)
