@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,11 +41,32 @@ def doctor(
 
 
 def _document(findings: list[Finding]) -> Document:
-    items = [
-        {"name": f.name, "message": f.sentence, "advice": f.advice, "count": f.count, "ids": list(f.sample)}
-        for f in findings
-    ]
-    return {"healthy": not findings, "items": items}
+    return {"healthy": not findings, "items": [document_of(finding) for finding in findings]}
+
+
+def document_of(finding: Finding) -> Document:
+    """`since` is a moment in UTC, where it is known since when."""
+    return {
+        "name": finding.name,
+        "message": finding.sentence,
+        "advice": finding.advice,
+        "since": finding.since.astimezone(UTC).isoformat() if finding.since else None,
+        "count": finding.count,
+        "ids": list(finding.sample),
+    }
+
+
+def tell(finding: Finding) -> None:
+    """What is wrong, since when, and what to type next."""
+    from rich.text import Text
+
+    screen = console()
+    since = f", since {finding.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if finding.since else ""
+    screen.print(Text(f"{finding.name}: {finding.count}{since}", style="red"))
+    screen.print(Text(f"  {finding.sentence}"))
+    screen.print(Text(f"  {finding.advice}", style="dim"))
+    for one in finding.sample:
+        screen.print(Text(f"  {one}", style="dim"))
 
 
 def _tell(findings: list[Finding], days: int) -> None:
@@ -56,8 +77,4 @@ def _tell(findings: list[Finding], days: int) -> None:
         looked = f"the last {days} days" if days else "every row"
         screen.print(Text(f"All is well; every promise is kept in {looked}.", style="green"))
     for finding in findings:
-        screen.print(Text(f"{finding.name}: {finding.count}", style="red"))
-        screen.print(Text(f"  {finding.sentence}"))
-        screen.print(Text(f"  {finding.advice}", style="dim"))
-        for one in finding.sample:
-            screen.print(Text(f"  {one}", style="dim"))
+        tell(finding)

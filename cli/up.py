@@ -19,6 +19,7 @@ from core.errors import Conflict, NotAuthorized, Unavailable
 
 if TYPE_CHECKING:
     from cli.local.home import Home
+    from core.reports import WorkHealth
 
 Port = Annotated[
     int, typer.Option("--port", min=1, max=65534, help="The API's port; Flower takes the next one.")
@@ -115,42 +116,62 @@ def down(home: HomeDir = None, as_json: AsJson = False) -> None:
 
 
 def status(home: HomeDir = None, as_json: AsJson = False) -> None:
-    """What runs where, and whether work is done. Exit code 6 when nothing runs."""
+    """What runs where, and whether work is done.
+
+    Exit code 0 when it is, 8 when something is in its way (what, and what to type, is told), 6 when nothing
+    runs or the database is away.
+    """
+    from cli.doctor import ILL, document_of, tell
     from cli.reach import context_for
+    from core.checkup import troubles
     from core.reports import work_health
 
     running = _home(home).read_running()
     with context_for(home) as context:
-        with context.transaction() as session:
-            health = work_health(session)
+        found = troubles(context)
+        health = None
+        if not any(finding.name == "schema" for finding in found):
+            with context.transaction() as session:
+                health = work_health(session)
         hints = context.publisher.waiting("chat")
+    healthy = not found and health is not None and health.healthy
     document: Document = {
-        "healthy": health.healthy,
-        "waiting": health.waiting,
-        "oldestSeconds": round(health.oldest_seconds, 3),
-        "schedulerLagSeconds": round(health.scheduler_lag_seconds, 3),
-        "polled": health.polled,
+        "healthy": healthy,
+        "waiting": health.waiting if health else None,
+        "oldestSeconds": round(health.oldest_seconds, 3) if health else None,
+        "schedulerLagSeconds": round(health.scheduler_lag_seconds, 3) if health else None,
+        "polled": health.polled if health else None,
         "hints": hints,
         "apiUrl": running.api_url if running else None,
         "flowerUrl": running.flower_url if running else None,
+        "troubles": [document_of(finding) for finding in found],
         "items": [{"name": n, "pid": p} for n, p in running.processes.items()] if running else [],
     }
     if as_json:
         out(document, as_json, "")
-        return
+    else:
+        _show_status(document, health)
+        for finding in found:
+            tell(finding)
+        if running:
+            console().print(table(["process", "pid"], running.processes.items(), ""))
+    if not healthy:
+        raise typer.Exit(ILL)
+
+
+def _show_status(document: Document, health: WorkHealth | None) -> None:
+    waits = "WAITS: `crontalk doctor` looks at everything"
     shown = [
-        ("work", "is done" if health.healthy else "WAITS: is a worker running?"),
-        ("due runs waiting", health.waiting),
-        ("oldest waits", f"{health.oldest_seconds:.1f} s"),
-        ("scheduler lag", f"{health.scheduler_lag_seconds:.1f} s"),
-        ("polled in 5 min", health.polled or None),
-        ("hints queued", hints if hints is not None else "broker away"),
+        ("work", "is done" if document["healthy"] else waits if health else "STOPS: the schema"),
+        ("due runs waiting", document["waiting"]),
+        ("oldest waits", f"{health.oldest_seconds:.1f} s" if health else None),
+        ("scheduler lag", f"{health.scheduler_lag_seconds:.1f} s" if health else None),
+        ("polled in 5 min", document["polled"] or None),
+        ("hints queued", document["hints"] if document["hints"] is not None else "broker away"),
         ("API", document["apiUrl"]),
         ("Flower", document["flowerUrl"]),
     ]
     console().print(facts(shown))
-    if running:
-        console().print(table(["process", "pid"], running.processes.items(), ""))
 
 
 def _home(home: Path | None) -> Home:

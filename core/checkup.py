@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -14,15 +14,16 @@ from core.context import Context
 from core.database import translated
 from core.invariants import EVERYTHING, INVARIANTS, violations
 from core.rows import database_now
-from core.schema import is_current
+from core.schedule.words import span
+from core.schema import is_current, standing_of
+from core.vitals import vitals
 from models import first_id_of
 
 MOST_SKEW = 2.0
 UNSERVED = 15.0
 # A claim leaves a step; the runs of the last hour are the ones somebody would have claimed.
 SERVICE = text(
-    "SELECT extract(epoch FROM now() - min(run_at) FILTER (WHERE state = 'pending'"
-    " AND run_at <= now()))::float8 AS waits,"
+    "SELECT min(run_at) FILTER (WHERE state = 'pending' AND run_at <= now()) AS since,"
     " count(*) FILTER (WHERE state = 'running' AND lease_until > now()) AS held FROM runs"
     " WHERE state IN ('pending', 'running')"
 )
@@ -30,17 +31,22 @@ CLAIMED = text(
     "SELECT EXISTS (SELECT FROM run_steps WHERE run_id >= :since AND step LIKE 'attempt.%'"
     " AND started_at > now() - interval '60 seconds')"
 )
+FIRED = text("SELECT min(next_run_at) FROM task_clocks WHERE next_run_at <= now()")
+BULKY = 120.0
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it should be: a name for programs, a sentence and advice for people."""
+    """Something that is not as it should be: a name for programs, a sentence and advice for people, and since
+    when, where that is known.
+    """
 
     name: str
     sentence: str
     advice: str
     count: int = 1
     sample: tuple[str, ...] = ()
+    since: datetime | None = None
 
 
 def examine(context: Context, lookback: timedelta | None = None) -> list[Finding]:
@@ -52,11 +58,9 @@ def examine(context: Context, lookback: timedelta | None = None) -> list[Finding
         Unavailable: the database is away, or a question took longer than a minute.
 
     """
-    with translated():
-        current = is_current(context.engine)
-    if not current:
-        sentence = "The database's schema is not the one of this version."
-        return [Finding("schema", sentence, "Run `crontalk migrate`, then ask again.")]
+    other = _schema(context)
+    if other:
+        return other
     with context.transaction() as session:
         session.execute(text("SET LOCAL transaction_read_only = on"))
         session.execute(text("SET LOCAL statement_timeout = '60s'"))
@@ -69,16 +73,81 @@ def examine(context: Context, lookback: timedelta | None = None) -> list[Finding
     return [*surroundings, *_broker(context), *broken]
 
 
+def troubles(context: Context) -> list[Finding]:
+    """The part of `examine` that costs nothing: schema, scheduler, workers, broker. For `crontalk status`.
+
+    Raises:
+        Unavailable: the database is away.
+
+    """
+    other = _schema(context)
+    if other:
+        return other
+    with context.transaction() as session:
+        served = list(_service(session))
+    return [*served, *_broker(context)]
+
+
+def _schema(context: Context) -> list[Finding]:
+    with translated():
+        if is_current(context.engine):
+            return []
+        theirs, ours, behind = standing_of(context.engine)
+    if theirs is None:
+        return [Finding("schema", "The database is empty.", "Run `crontalk migrate`, then ask again.")]
+    sentence = f"The database's schema is not the one of this version: it stands at {theirs}, not at {ours}."
+    advice = "Run `crontalk migrate`, then ask again."
+    if not behind:
+        advice = "A newer version has migrated it: install that version here."
+    return [Finding("schema", sentence, advice)]
+
+
 def _service(session: Session) -> Iterator[Finding]:
+    """Whether somebody fires, claims and carries out what is due."""
+    now = database_now(session)
+    fired = session.execute(FIRED).scalar_one()
+    if fired and (now - fired).total_seconds() >= UNSERVED:
+        yield Finding(
+            "no_scheduler",
+            f"A task has been due for {_age(now, fired)} and no scheduler has fired it.",
+            "Start `crontalk scheduler`; if one runs, its log says `turn_failed` or `clock_stands`.",
+            since=fired,
+        )
+    yield from _claims(session, now)
+    signs = vitals(session)
+    overdue = max((job.oldest_seconds for job in signs.jobs.values()), default=0.0)
+    if overdue >= BULKY:
+        due = now - timedelta(seconds=overdue)
+        yield Finding(
+            "no_bulk_worker",
+            f"A job has been due for {_age(now, due)} and no worker has taken it.",
+            "Start `crontalk worker --queues annotate,bulk`.",
+            since=due,
+        )
+    if signs.connections > 0.9 * signs.connections_max:
+        yield Finding(
+            "connections",
+            f"PostgreSQL has {signs.connections} connections of {signs.connections_max}.",
+            "Lower CRONTALK_POOL_SIZE or the number of processes, or raise max_connections.",
+        )
+
+
+def _claims(session: Session, now: datetime) -> Iterator[Finding]:
     row = session.execute(SERVICE).one()
-    since = first_id_of(database_now(session) - timedelta(hours=1))
-    if (row.waits or 0) < UNSERVED or row.held or session.execute(CLAIMED, {"since": since}).scalar_one():
+    since = first_id_of(now - timedelta(hours=1))
+    if row.since is None or (now - row.since).total_seconds() < UNSERVED or row.held:
         return
-    yield Finding(
-        "no_worker",
-        f"A run has been due for {row.waits:.0f} seconds and nobody has claimed any for a minute.",
-        "Start `crontalk worker`, and `crontalk worker --poll` beside it.",
-    )
+    if not session.execute(CLAIMED, {"since": since}).scalar_one():
+        yield Finding(
+            "no_worker",
+            f"A run has been due for {_age(now, row.since)} and nobody has claimed any for a minute.",
+            "Start `crontalk worker`, and `crontalk worker --poll` beside it. One that hangs: see its log.",
+            since=row.since,
+        )
+
+
+def _age(now: datetime, since: datetime) -> str:
+    return span(timedelta(seconds=round((now - since).total_seconds())))
 
 
 def _clocks(session: Session) -> Iterator[Finding]:
@@ -109,4 +178,6 @@ def _broker(context: Context) -> Sequence[Finding]:
     if context.settings.redis_url is None or context.publisher.waiting("chat") is not None:
         return []
     sentence = "The broker does not answer; poll workers alone carry the load."
-    return [Finding("broker", sentence, "Start Valkey or Redis, or correct REDIS_URL.")]
+    return [
+        Finding("broker", sentence, "Start Valkey or Redis, or correct REDIS_URL; nothing is lost meanwhile.")
+    ]

@@ -2,7 +2,7 @@
 
 A receipt is written in the transaction of the deletion and names ids, counts and times. A backup that is
 restored brings back what was deleted after it was made; the receipts are exported beside the backups and
-applied again (docs/operations.md has the drill).
+applied again (docs/operations/backup.md has the drill).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import select, text
@@ -64,10 +64,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Hour:
-    """How many runs were begun in an hour, by state."""
+    """How many runs were begun in an hour, by state; and those that failed, by class."""
 
     begin: datetime
     runs: Mapping[str, int]
+    failures: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,7 @@ def how_it_goes(session: Session) -> Going:
     now = database_now(session)
     counted: dict[datetime, dict[str, int]] = {}
     classes: dict[str, int] = {}
+    failed: dict[datetime, dict[str, int]] = {}
     begin = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
     for hour, state, why, runs in _by_hour(session, begin):
         at = datetime.fromtimestamp(hour, begin.tzinfo)
@@ -149,12 +151,13 @@ def how_it_goes(session: Session) -> Going:
         states[state] = states.get(state, 0) + runs
         if state == "failed":
             classes[why] = classes.get(why, 0) + runs
+            failed.setdefault(at, {})[why] = runs
     hours = [begin + timedelta(hours=n) for n in range(HOURS)]
     workers = session.execute(WORKERS, {"since": first_id_of(now - timedelta(hours=1))})
     work = session.execute(WORK).one()
     jobs = session.execute(JOBS_DUE)
     return Going(
-        hours=tuple(Hour(at, counted.get(at, {})) for at in hours),
+        hours=tuple(Hour(at, counted.get(at, {}), failed.get(at, {})) for at in hours),
         classes=dict(sorted(classes.items(), key=lambda item: -item[1])),
         workers=tuple(Worker(row.worker, row.runs, row.latest) for row in workers),
         running=work.running,

@@ -49,6 +49,15 @@ def is_current(engine: Engine) -> bool:
         return MigrationContext.configure(connection).get_current_revision() == newest()
 
 
+def standing_of(engine: Engine) -> tuple[str | None, str | None, bool]:
+    """Where the database stands, where this code does, and whether the database is the one behind."""
+    script = ScriptDirectory.from_config(_config())
+    with engine.connect() as connection:
+        theirs = MigrationContext.configure(connection).get_current_revision()
+    known = {revision.revision for revision in script.walk_revisions()}
+    return theirs, newest(), theirs is None or theirs in known
+
+
 def newest() -> str | None:
     return ScriptDirectory.from_config(_config()).get_current_head()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from core.overviews import Hour
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 1040, 180, 44, 20, 10
+STRIP_WIDTH, STRIP_HEIGHT = 288, 24
 # Which states are drawn together, the lowest first.
 LAYERS = (
     ("succeeded", "succeeded", ("succeeded",)),
@@ -39,6 +40,18 @@ class Chart:
     bars: tuple[Bar, ...]
     below: tuple[tuple[float, str], ...]
     beside: tuple[tuple[float, str], ...]
+    words: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One class of failure over the hours."""
+
+    name: str
+    total: int
+    width: int
+    height: int
+    bars: tuple[Bar, ...]
     words: str
 
 
@@ -80,6 +93,29 @@ def runs_chart(hours: Sequence[Hour]) -> Chart | None:
         ((TOP, str(most)), (TOP + room / 2, str(most // 2) if most > 1 else ""), (base, "0")),
         f"Runs begun in each of the last {len(hours)} hours, {total} in all",
     )
+
+
+def strips(hours: Sequence[Hour]) -> list[Strip]:
+    """A small chart for every class of failure, the most frequent first, all on one scale."""
+    totals: dict[str, int] = {}
+    for hour in hours:
+        for name, count in hour.failures.items():
+            totals[name] = totals.get(name, 0) + count
+    most = max((count for hour in hours for count in hour.failures.values()), default=1)
+    step = STRIP_WIDTH / len(hours) if hours else 0.0
+    found = []
+    for name, total in sorted(totals.items(), key=lambda item: (-item[1], item[0])):
+        bars = []
+        for number, hour in enumerate(hours):
+            count = hour.failures.get(name, 0)
+            tall = max(2.0, STRIP_HEIGHT * count / most)
+            if count:
+                x, y = round(number * step + 1, 1), round(STRIP_HEIGHT - tall, 1)
+                told = f"{hour.begin:%H}:00 UTC: {count} {name}"
+                bars.append(Bar(x, y, round(step - 2, 1), round(tall, 1), "failed", told))
+        words = f"{name} by the hour, {total} in all"
+        found.append(Strip(name, total, STRIP_WIDTH, STRIP_HEIGHT, tuple(bars), words))
+    return found
 
 
 def top_of(most: int) -> int:

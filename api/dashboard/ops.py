@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.auth import context_of
-from api.dashboard.charts import LAYERS, runs_chart
+from api.dashboard.charts import LAYERS, runs_chart, strips
 from api.dashboard.cookies import Visitor
 from api.dashboard.rendering import page_for
 from api.dashboard.views import instant
@@ -20,10 +21,13 @@ from core.overviews import Going, how_it_goes
 from core.publisher import QUEUES
 from core.rows import database_now
 from core.schedule.words import span
+from core.vitals import Vitals, vitals
 from models import JobKind
 
 router = APIRouter()
 
+FULL = 0.9  # of the connections
+A_DAY = 86_400.0
 LATE = 5.0  # seconds after which waiting is shown as trouble
 
 
@@ -43,17 +47,27 @@ def show_ops(request: Request, visitor: Visitor) -> Response:
         due, oldest = reports.due_deliveries(session)
         totals = reports.usage_totals(session)
         going = how_it_goes(session)
+        began = time.monotonic()
         now = database_now(session)
+        answered = time.monotonic() - began
+        signs = vitals(session)
     queues = _queues(context)
     return page_for(
         visitor,
         "ops",
         "ops.html",
         healthy=work.healthy,
-        figures=[*_work(work, going), *_broker(queues), *_rest(work, due, oldest)],
+        figures=[
+            *_work(work, going),
+            *_broker(queues),
+            *_database(signs, answered),
+            *_rest(work, due, oldest),
+            *_deletions(signs),
+        ],
+        queues=_ages(work, signs, queues, due, oldest),
         chart=runs_chart(going.hours),
         layers=[(layer, words) for layer, words, _ in LAYERS],
-        classes=list(going.classes.items()),
+        classes=strips(going.hours),
         workers=[
             (one.name, one.runs, instant(one.latest, None) if one.latest else None) for one in going.workers
         ],
@@ -107,6 +121,39 @@ def _broker(queues: dict[str, int] | None) -> list[Figure]:
         return [Figure("Broker", "away", "poll workers serve what is due", bad=True)]
     words = ", ".join(f"{count:,} in {queue}" for queue, count in queues.items())
     return [Figure("Hints in the broker", f"{sum(queues.values()):,}", words)]
+
+
+def _database(signs: Vitals, answered: float) -> list[Figure]:
+    used = f"{signs.connections:,} of {signs.connections_max:,} connections"
+    words = f"{used}, {signs.database_bytes / 1e6:,.0f} MB"
+    bad = signs.connections > FULL * signs.connections_max
+    return [Figure("Database", f"answers in {_seconds(answered)}", words, bad or answered > 1)]
+
+
+def _deletions(signs: Vitals) -> list[Figure]:
+    pending = signs.deletions
+    words = f"the oldest for {_seconds(pending.oldest_seconds)}" if pending.waiting else "nothing waits"
+    late = pending.oldest_seconds > A_DAY
+    return [Figure("Deletions that wait", f"{pending.waiting:,}", words, late)]
+
+
+def _ages(
+    work: reports.WorkHealth, signs: Vitals, queues: dict[str, int] | None, due: int, oldest: float
+) -> list[tuple[str, str, str, str]]:
+    """(queue, what is due, how long the oldest waits, its hints in the broker)."""
+    bulk = max((job.oldest_seconds for job in signs.jobs.values()), default=0.0)
+    jobs = sum(job.waiting for job in signs.jobs.values())
+    notes = work.annotations
+    rows = [
+        ("chat", f"{work.waiting:,} runs", work.oldest_seconds),
+        ("chat", f"{due:,} deliveries", oldest),
+        ("annotate", f"{notes.waiting:,} annotations", notes.oldest_seconds),
+        ("bulk", f"{jobs:,} jobs", bulk),
+    ]
+    return [
+        (name, words, _seconds(age), "–" if queues is None else f"{queues[name]:,}")
+        for name, words, age in rows
+    ]
 
 
 def _rest(work: reports.WorkHealth, due: int, oldest: float) -> list[Figure]:

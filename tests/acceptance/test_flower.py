@@ -6,12 +6,15 @@ import base64
 import json
 import urllib.error
 import urllib.request
+from urllib.parse import urlsplit
 
 import pytest
 
+from api.dashboard.views import flower_link
 from tests.acceptance.test_up import free_port
 from tests.factories import a_bot, a_task, one, rows
 
+TALK = "https://talk.example"
 pytestmark = pytest.mark.acceptance
 
 
@@ -21,7 +24,8 @@ def test_a_failed_run_is_red_and_the_ids_lead_both_ways(installation, account, e
     tasks = {name: a_task(context, account, bot_id=bot.id).id for name, bot in (("ok", good), ("no", bad))}
     port = free_port()
     installation.start("worker", "--queues", "chat")
-    installation.start("flower", "--port", str(port), CRONTALK_FLOWER_AUTH="ops:secret")
+    told = {"CRONTALK_FLOWER_AUTH": "ops:secret", "CRONTALK_PUBLIC_URL": TALK}
+    installation.start("flower", "--port", str(port), **told)
 
     def ask(path: str, **headers: str) -> dict:
         request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
@@ -46,6 +50,24 @@ def test_a_failed_run_is_red_and_the_ids_lead_both_ways(installation, account, e
     assert "Say good morning" not in json.dumps(failed)
     with pytest.raises(urllib.error.HTTPError, match="401"):
         ask("/api/tasks")
+    leads_back(port, login, runs[tasks["ok"]])
+
+
+def leads_back(port, login, run) -> None:
+    """The delivery's page, which the run's page links to, links to the run's page; the table names it."""
+
+    def page(path: str) -> str:
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=login)
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.read().decode()
+
+    link = flower_link(f"http://127.0.0.1:{port}", run["delivery_id"])
+    address = f"{TALK}/runs/{run['id']}"
+    shown = page(urlsplit(link).path)
+    assert f'<a href="{address}" rel="noopener">{address}</a>' in shown
+    assert ">crontalk.complete</a>" in shown
+    table = json.loads(page("/tasks/datatable?draw=1&start=0&length=10&search[value]=&order[0][column]=0"))
+    assert address in {row["args"] for row in table["data"]}
 
 
 def ready(ask, login) -> bool:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from api.dashboard.charts import runs_chart, top_of
+from api.dashboard.charts import runs_chart, strips, top_of
 from core.carrying import carry_on
 from core.delete_jobs import create_delete_job
 from core.overviews import Hour, how_it_goes
@@ -106,6 +106,25 @@ def test_operations_show_what_waits_who_works_and_what_failed(browser, context, 
     page = Page(browser.get("/ops"))
     assert "quota 1" in page.text
     assert "chat-1@here" in page.text
+    assert "quota by the hour, 1 in all" in {
+        svg["aria-label"] for svg in page.all("svg") if "aria-label" in svg
+    }
+
+
+def test_operations_show_queues_deletions_database_and_broker(browser, context, account):
+    conversation = a_conversation(context, account)
+    execute(
+        context,
+        "UPDATE conversations SET expires_at = now() - interval '26 hours' WHERE id = :id",
+        id=conversation.id,
+    )
+    page = Page(browser.get("/ops"))
+    assert "Deletions that wait" in page.text
+    assert "the oldest for 1 day" in page.text
+    assert "Database answers in" in page.text
+    assert "connections" in page.text
+    for queue in ("chat 0 runs", "chat 0 deliveries", "annotate 0 annotations", "bulk 0 jobs"):
+        assert queue in page.text
 
 
 def test_operations_are_shown_without_a_chart_where_counting_takes_too_long(browser, context, monkeypatch):
@@ -120,6 +139,19 @@ def test_operations_are_shown_without_a_chart_where_counting_takes_too_long(brow
 def test_operations_without_a_broker_say_so(browser, context, monkeypatch):
     monkeypatch.setattr(type(context.publisher), "waiting", lambda _self, _queue: None)
     assert "Broker away" in Page(browser.get("/ops")).text
+
+
+def test_every_class_of_failure_has_a_strip_on_one_scale_within_its_box():
+    begin = datetime(2026, 12, 1, tzinfo=UTC)
+    hours = [Hour(begin, {"failed": 9}, {"quota": 8, "timeout": 1}), Hour(begin, {}, {"timeout": 2})]
+    quota, timeout = strips(hours)
+    assert (quota.name, quota.total, timeout.name, timeout.total) == ("quota", 8, "timeout", 3)
+    assert [bar.height for bar in (*quota.bars, *timeout.bars)] == [24, 3, 6]
+    for strip in (quota, timeout):
+        for bar in strip.bars:
+            assert 0 <= bar.x <= bar.x + bar.width <= strip.width
+            assert 0 <= bar.y <= bar.y + bar.height <= strip.height
+    assert strips([]) == []
 
 
 def test_a_chart_stays_within_its_box_and_its_bars_add_up():

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import event, text
@@ -403,18 +403,106 @@ def test_commits_that_may_be_lost_are_found(installation):
 
 
 @pytest.fixture
-def doctor(installation, monkeypatch, capsys, tmp_path):
+def command(installation, monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("DATABASE_URL", installation.settings.database_url)
     monkeypatch.setenv("REDIS_URL", installation.settings.redis_url)
     monkeypatch.setenv("CRONTALK_HOME", str(tmp_path / "home"))
 
     def ask(*words: str):
-        monkeypatch.setattr(sys, "argv", ["crontalk", "doctor", *words])
+        monkeypatch.setattr(sys, "argv", ["crontalk", *words])
         with pytest.raises(SystemExit) as ended:
             main()
         return ended.value.code or 0, capsys.readouterr().out
 
     return ask
+
+
+@pytest.fixture
+def doctor(command):
+    return lambda *words: command("doctor", *words)
+
+
+@pytest.fixture
+def status(command):
+    return lambda *words: command("status", *words)
+
+
+LATE_CLOCK = "UPDATE task_clocks SET next_run_at = now() - interval '20 seconds'"
+LATE_RUN = "UPDATE runs SET run_at = now() - interval '20 seconds' WHERE state = 'pending'"
+OLD_CLAIMS = "UPDATE run_steps SET started_at = now() - interval '2 minutes'"
+LATE_JOB = (
+    "INSERT INTO jobs (id, account_id, kind, state, run_at)"
+    " SELECT gen_random_uuid(), id, 'delete', 'pending', now() - interval '3 minutes' FROM accounts"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "broken", "advice"),
+    [
+        ("no_scheduler", [LATE_CLOCK], "crontalk scheduler"),
+        ("no_worker", [LATE_RUN, OLD_CLAIMS], "crontalk worker"),
+        ("no_bulk_worker", [LATE_JOB], "crontalk worker --queues annotate,bulk"),
+    ],
+)
+def test_who_is_missing_is_told_with_since_when_and_what_to_type(
+    status, doctor, installation, name, broken, advice
+):
+    assert status()[0] == 0
+    for statement in broken:
+        execute(installation, statement)
+    for ask in (status, doctor):
+        code, told = ask()
+        assert code == ILL
+        assert f"{name}: 1, since 20" in told
+        assert f"`{advice}`" in told
+    code, told = status("--json")
+    document = json.loads(told)
+    assert (code, document["healthy"]) == (ILL, False)
+    (trouble,) = document["troubles"]
+    assert trouble["name"] == name
+    age = datetime.now(UTC) - datetime.fromisoformat(trouble["since"])
+    assert timedelta(seconds=15) < age < timedelta(minutes=5)
+
+
+def test_a_schema_that_is_behind_or_ahead_is_told_with_what_to_do(status, installation, monkeypatch):
+    monkeypatch.setattr("core.schema.newest", lambda: "9999")
+    code, told = status()
+    assert code == ILL
+    assert "not at 9999" in told
+    assert "`crontalk migrate`" in told
+    assert json.loads(status("--json")[1])["waiting"] is None
+    monkeypatch.undo()
+    version = one(installation, "SELECT version_num FROM alembic_version")
+    execute(installation, "UPDATE alembic_version SET version_num = '9999'")
+    try:
+        assert "install that version here" in names_and_advice(installation)["schema"]
+    finally:
+        execute(installation, "UPDATE alembic_version SET version_num = :version", version=version)
+
+
+def names_and_advice(context) -> dict[str, str]:
+    return {finding.name: finding.advice for finding in examine(context)}
+
+
+def test_a_status_without_a_broker_says_that_poll_workers_carry_on(status, monkeypatch):
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    code, told = status()
+    assert code == ILL
+    assert "broker away" in told
+    assert "nothing is lost" in told
+
+
+@pytest.mark.parametrize("command_name", ["status", "doctor"])
+def test_without_a_database_or_any_setting_the_exit_code_is_6(
+    command, monkeypatch, capsys, tmp_path, command_name
+):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://crontalk@127.0.0.1:1/nowhere")
+    assert command(command_name)[0] == 6
+    monkeypatch.delenv("DATABASE_URL")
+    assert command(command_name, "--home", str(tmp_path / "none"))[0] == 6
+    code, told = command(command_name, "--json")
+    assert (code, json.loads(told)["code"]) == (6, "SERVICE_UNAVAILABLE")
+    assert "crontalk up" in json.loads(told)["message"]
 
 
 def test_the_doctor_is_content_with_a_healthy_installation(doctor):

@@ -109,8 +109,15 @@ def test_the_environment_of_our_processes_is_made_of_settings():
     assert untold == {"CRONTALK_HOME", "CRONTALK_FLOWER_AUTH"}
 
 
-def test_flower_is_told_its_password_and_the_broker_alone():
-    assert SERVICES["flower"]["environment"].keys() == {"REDIS_URL", "CRONTALK_FLOWER_AUTH"}
+def test_flower_is_told_its_password_the_broker_and_where_runs_are_shown_alone():
+    assert SERVICES["flower"]["environment"].keys() == {
+        "REDIS_URL", "CRONTALK_FLOWER_AUTH", "CRONTALK_PUBLIC_URL", "CRONTALK_PORT",
+    }  # fmt: skip
+
+
+def test_flower_is_linked_to_where_it_is_published():
+    published = SERVICES["flower"]["ports"][0].rpartition(":")[0]
+    assert published in SERVICES["api"]["environment"]["CRONTALK_FLOWER_URL"]
 
 
 def test_workers_have_longer_to_stop_than_they_take():
