@@ -49,7 +49,7 @@ class Doorkeeper:
 
     def take(self, caller: Caller, kind: Kind) -> Decision | None:
         """Counts a request of the caller's account; None when this kind has no limit, or nobody counts."""
-        rate = self._rate(caller, kind)
+        rate = self.rate_of(caller, kind)
         if rate is None:
             return None
         return self.rates.take(caller.account_id, kind, rate, WAIT if kind is Kind.DELETE else timedelta(0))
@@ -59,7 +59,8 @@ class Doorkeeper:
         rate: Rate | None = getattr(self.settings, f"rate_chat_{bucket}")
         return None if rate is None else self.rates.slide(user, bucket, rate)
 
-    def _rate(self, caller: Caller, kind: Kind) -> Rate | None:
+    def rate_of(self, caller: Caller, kind: Kind) -> Rate | None:
+        """The rate in force for the caller's account: its own, or the installation's; None: no limit."""
         if kind in caller.limits.rates:
             return caller.limits.rates[kind]
         rate: Rate | None = getattr(self.settings, f"rate_{kind}")

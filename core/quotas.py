@@ -69,12 +69,17 @@ class Quotas:
         return found.used if far else None
 
     def _count(self, session: Session, account: uuid.UUID) -> Mapping[str, int]:
-        row = session.execute(USED, {"account": account}).one()
-        used = {name: int(getattr(row, name)) for name in QUOTAS}
+        used = used_this_month(session, account)
         if len(self._counts) >= KNOWN:
             self._counts.clear()
         self._counts[account] = _Count(_this_month(), time.monotonic(), used)
         return used
+
+
+def used_this_month(session: Session, account: uuid.UUID) -> Mapping[str, int]:
+    """What an account has used since the month began (UTC), by the names of the quotas."""
+    row = session.execute(USED, {"account": account}).one()
+    return {name: int(getattr(row, name)) for name in QUOTAS}
 
 
 def quota_reached(name: str) -> LimitReached:

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api.dashboard import assets, conversation, conversations, jobs, live, login, ops, runs, tasks, things
+from api.dashboard import (
+    assets,
+    conversation,
+    conversations,
+    jobs,
+    live,
+    login,
+    ops,
+    runs,
+    settings,
+    tasks,
+    things,
+)
 
-PARTS = (assets, login, runs, conversations, conversation, tasks, jobs, things, ops, live)
+PARTS = (assets, login, runs, conversations, conversation, tasks, jobs, things, settings, ops, live)
 
 
 def make_router() -> APIRouter:

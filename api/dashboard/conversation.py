@@ -68,7 +68,7 @@ def say_something(
     request: Request,
     editor: Editor,
     conversation_id: str,
-    once: Annotated[str, Form(max_length=100)],
+    once: Annotated[str, Form(max_length=100)] = "",
     words: Annotated[str, Form()] = "",
 ) -> Response:
     """Goes on with the conversation: a bot answers, now or after the turn that is under way.
@@ -80,11 +80,12 @@ def say_something(
     try:
         refuse_rate(doorkeeper, editor)
         with context.transaction(editor.account_id, actor=editor.name) as session:
-            key = make_key(once, f"page:{editor.account_id}", conversation_id, said)
-            if begin(session, key) is None:
+            key = make_key(once, f"page:{editor.account_id}", conversation_id, said) if once else None
+            if key is None or begin(session, key) is None:
                 refuse_quota(session, doorkeeper, editor.account_id, editor.limits)
                 message = say(session, Reach(), conversation_id, said).message
-                finish(session, key, {"messageId": str(message.id)})
+                if key:
+                    finish(session, key, {"messageId": str(message.id)})
             end = end_of(get_conversation(session, conversation_id))
     except (InvalidInput, KeyReused, LimitReached, PrivacyFailed) as error:
         with context.transaction(editor.account_id) as session:

@@ -28,6 +28,7 @@ SECTIONS = (
     ("datasets", "/datasets", "Datasets"),
     ("skillsets", "/skillsets", "Skillsets"),
     ("tokens", "/tokens", "Tokens"),
+    ("settings", "/settings", "Settings"),
     ("ops", "/ops", "Operations"),
 )
 TEMPLATES.globals["SECTIONS"] = SECTIONS
