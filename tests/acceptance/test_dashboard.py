@@ -93,7 +93,18 @@ def picture(page, name: str) -> None:
 
 
 def places(filled) -> dict[str, str]:
-    names = ("conversations", "tasks", "jobs", "bots", "contacts", "datasets", "skillsets", "tokens", "ops")
+    names = (
+        "conversations",
+        "tasks",
+        "jobs",
+        "bots",
+        "contacts",
+        "datasets",
+        "skillsets",
+        "tokens",
+        "ops",
+        "settings",
+    )
     found = {name: f"/{name}" for name in names}
     return {"runs": "/", **found, "task": filled["task"], "contact": filled["contact"], "form": "/tasks/new"}
 
@@ -256,3 +267,17 @@ def test_a_conversation_goes_on_live_and_lists_show_what_is_new(tab, service):
     playwright.expect(other.get_by_role("link", name="Second talk")).to_be_visible()
     assert other.locator("a.title").all_inner_texts() == ["Second talk", "Live talk"]
     picture(page, "conversation-live")
+
+
+def test_privacy_is_tried_while_one_types(tab, service):
+    page = tab()
+    page.goto(f"{service.origin}/settings")
+    page.get_by_label("Under").select_option("recommended")
+    page.get_by_label("A text with personal data in it").press_sequentially("Mail grace@example.com", delay=5)
+    playwright.expect(page.locator("#tried .found")).to_have_text("1 × EMAIL_ADDRESS mask")
+    playwright.expect(page.locator("#tried .pii")).to_have_count(1)
+    assert "grace" not in page.url
+    page.get_by_label("Deleted after").fill("1y")
+    page.get_by_role("button", name="Simulate").click()
+    playwright.expect(page.locator("#forecast td").first).to_have_text("today")
+    picture(page, "settings")
