@@ -161,11 +161,11 @@ def _meddle(client: redis.Redis, what: str, lot: float) -> bool:
         client.rpush("chat", *reversed(hints))
     elif what == "forged":
         real = [hint for hint in hints if hint not in GARBAGE]
-        client.lpush("chat", *GARBAGE, *(_for_a_stranger(hint) for hint in real[:3]))
+        client.lpush("chat", *GARBAGE, *(for_a_stranger(hint) for hint in real[:3]))
     return True
 
 
-def _for_a_stranger(hint: bytes) -> bytes:
+def for_a_stranger(hint: bytes) -> bytes:
     """A well-formed hint for a run that does not exist."""
     message = json.loads(hint)
     known, stranger = message["headers"]["id"].rpartition(".")[0], str(uuid.uuid4())
