@@ -244,9 +244,7 @@ class _Storm:
                 if fewest is None or left.total() < fewest.total():
                     fewest, end = left, time.time() + patience
             self._until(time.time() + 0.25, [])
-        self.report.wrong.append(
-            f"{dict(fewest or {})} do not move {patience:.0f} seconds after the storm"
-        )
+        self.report.wrong.append(f"{dict(fewest or {})} do not move {patience:.0f} seconds after the storm")
 
     def _judge(self, world: World) -> None:
         logs = self.fleet.logs()
