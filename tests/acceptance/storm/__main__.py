@@ -7,6 +7,7 @@ import json
 import sys
 import time
 
+from tests.acceptance.storm.column import lines
 from tests.acceptance.storm.storm import Plan, Report, a_seed, rage
 from tests.acceptance.storm.whole import PARTS
 
@@ -20,11 +21,7 @@ def main() -> int:
         seconds,
         gap=arguments.gap,
         sabotage=arguments.sabotage,
-        parts=tuple(PARTS)
-        if arguments.parts == "all"
-        else tuple(arguments.parts.split(","))
-        if arguments.parts
-        else (),
+        parts=tuple(PARTS) if arguments.parts == "all" else tuple(filter(None, arguments.parts.split(","))),
         keep=arguments.keep,
     )
     print(
@@ -41,6 +38,7 @@ def main() -> int:
 
 def tell(report: Report, took: float) -> None:
     print(json.dumps(report.figures | {"seconds": round(took)}, indent=1))
+    print("\n".join(["", *lines(report), ""]))
     for sentence in report.wrong[:50]:
         print(f"WRONG {sentence}")
     if len(report.wrong) > 50:

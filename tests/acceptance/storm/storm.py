@@ -15,6 +15,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import event
+
 from cli.local.home import Home
 from core.context import Context, make_context
 from core.delivering import MARGIN
@@ -98,6 +100,7 @@ def rage(plan_: Plan) -> Report:
             fleet.start_model()
             upgrade(fleet.direct_url)
             context = make_context(_settings(fleet), "storm")
+            event.listen(context.engine, "connect", _be_patient)
             try:
                 with a_moody_server() as server:
                     report = _Storm(plan_, fleet, context, server).go()
@@ -113,6 +116,13 @@ def _settings(fleet: Fleet) -> Settings:
     sealing = {"key": SETTINGS["CRONTALK_KEY"], "outbound_allow": SETTINGS["CRONTALK_OUTBOUND_ALLOW"]}
     place = {"blobs": fleet.settings["CRONTALK_BLOBS"]}
     return Settings(database_url=fleet.direct_url, pool_size=16, **sealing, **place)
+
+
+def _be_patient(connection: Any, _record: object) -> None:
+    """What is asked after a large storm takes longer than the program would wait."""
+    connection.autocommit = True
+    connection.execute("SET statement_timeout = '180s'")
+    connection.autocommit = False
 
 
 def _keep(directory: Path) -> Path:
@@ -194,10 +204,13 @@ class _Storm:
 
     def _watch(self) -> None:
         """In a thread of its own: a slow look must not keep a fault longer than planned."""
-        while not self.over.wait(LOOK_EVERY):
+        took = 0.0
+        while not self.over.wait(max(LOOK_EVERY, 10 * took)):
+            began = time.monotonic()
             with suppress(Unavailable):
                 found = verdict.broken_promises(self.context, always_only=True)
                 self.report.wrong += [f"during the storm: {sentence}" for sentence in found]
+            took = time.monotonic() - began
 
     def _calm(self, world: World) -> None:
         """Faults end; what is left must be done within the leases, the longest back-off and half a minute."""
