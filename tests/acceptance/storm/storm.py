@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import event
 
 from cli.local.home import Home
+from core import annotations
 from core.context import Context, make_context
 from core.delivering import MARGIN
 from core.errors import Unavailable
@@ -52,14 +53,16 @@ SETTINGS = {
 }
 WARM_UP = 2.0
 LOOK_EVERY = 5.0
+ANNOTATING = annotations.LEASE.total_seconds()
 SENDING = 3 + MARGIN.total_seconds()  # a delivery's lease
 WAITING = (
     "SELECT 'run' AS what, state FROM runs WHERE state IN ('pending', 'running')"
     " UNION ALL SELECT 'clock', 'due' FROM task_clocks WHERE next_run_at <= now()"
     " UNION ALL SELECT kind || ' job', state FROM jobs WHERE finished_at IS NULL"
     " UNION ALL SELECT 'delivery', state FROM deliveries WHERE state IN ('pending', 'sending')"
-    " UNION ALL SELECT 'annotation', state FROM annotations WHERE state IN ('pending', 'running')"
 )
+# Their lease is longer than a batch may take: a lost one is taken up again when it is over.
+UNSEEN = "SELECT 'annotation' AS what, state FROM annotations WHERE state IN ('pending', 'running')"
 
 
 @dataclass(frozen=True)
@@ -225,8 +228,9 @@ class _Storm:
             self._patiently(
                 lambda t=ticker, n=number: self._pause(world.accounts[n % len(world.accounts)], t.id)
             )
-        self._until_idle(LEASE + RETRY_CAP + SENDING + 30)
+        self._until_idle(WAITING, LEASE + RETRY_CAP + SENDING + 30)
         self.report.figures["seconds to idle"] = round(time.time() - calmed, 1)
+        self._until_idle(UNSEEN, ANNOTATING + 30)
         for part in self.parts:
             part.finish()
 
@@ -244,13 +248,13 @@ class _Storm:
                     raise
                 self._until(time.time() + 0.2, [])
 
-    def _until_idle(self, patience: float) -> None:
+    def _until_idle(self, question: str, patience: float) -> None:
         """A backlog may take its time as long as it shrinks; what does not shrink any more is stuck."""
         fewest: Counter[str] | None = None
         end = time.time() + patience
         while time.time() < end:
             with suppress(Unavailable):
-                waiting = rows(self.context, WAITING)
+                waiting = rows(self.context, question)
                 left = Counter(f"{row['what']} {row['state']}" for row in waiting)
                 if not left:
                     return
