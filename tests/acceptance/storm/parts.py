@@ -104,6 +104,8 @@ class Part(threading.Thread):
         """Everything that is wrong, a sentence each."""
         here = {"account": self.account}
         found = [*self.trouble, *self.wrong()]
+        if self.is_alive():
+            found.append("it still waits for an answer")
         if left := rows(self.stage.context, NOT_ENDED, **here)[0]["n"]:
             found.append(f"{left} runs have not ended")
         found += [

@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,7 @@ from core.tasks import pause_task
 from tests.acceptance.storm import broken, verdict
 from tests.acceptance.storm.chaos import Chaos, plan
 from tests.acceptance.storm.fleet import Fleet
-from tests.acceptance.storm.parts import Part, Stage
+from tests.acceptance.storm.parts import PATIENCE, Part, Stage
 from tests.acceptance.storm.telling import a_moody_server
 from tests.acceptance.storm.whole import made, told_of_privacy
 from tests.acceptance.storm.workload import Client, World, prepare
@@ -192,8 +192,7 @@ class _Storm:
         self._until(ends_at, faults)
         for client in clients:
             client.done.set()
-        for client in clients:
-            client.join(20)
+        self._wait_for(clients, 60)
 
     def _until(self, end: float, faults: list[tuple[float, Any]]) -> None:
         """Turns until this wall time: strikes when a fault is due, and revives the dead."""
@@ -204,6 +203,12 @@ class _Storm:
             self.chaos.undo_due(time.monotonic())
             self.fleet.tend()
             time.sleep(0.02)
+
+    def _wait_for(self, callers: Sequence[threading.Thread], seconds: float) -> None:
+        """Until each has its last answer; the dead are started meanwhile, and faults end in time."""
+        end = time.time() + seconds
+        while any(caller.is_alive() for caller in callers) and time.time() < end:
+            self._until(time.time() + 0.1, [])
 
     def _watch(self) -> None:
         """In a thread of its own: a slow look must not keep a fault longer than planned."""
@@ -222,8 +227,7 @@ class _Storm:
         calmed = time.time()
         for part in self.parts:
             part.end()
-        while any(part.is_alive() for part in self.parts):
-            self._until(time.time() + 0.2, [])
+        self._wait_for(self.parts, 2 * PATIENCE)
         for number, ticker in enumerate(world.tickers):
             self._patiently(
                 lambda t=ticker, n=number: self._pause(world.accounts[n % len(world.accounts)], t.id)
