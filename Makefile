@@ -15,7 +15,7 @@ acceptance:
 	$(UV) run pytest -m acceptance
 
 storm:
-	$(UV) run python -m tests.acceptance.storm --occurrences $(N) $(if $(SEED),--seed $(SEED))
+	$(UV) run python -m tests.acceptance.storm --with all --occurrences $(N) $(if $(SEED),--seed $(SEED))
 
 deletion:
 	$(UV) run python -m tests.acceptance.lost_workers --messages $(N)
@@ -24,7 +24,8 @@ import:
 	$(UV) run python -m tests.acceptance.lost_importers --messages $(N)
 
 sabotage:
-	$(UV) run pytest tests/acceptance/storm/test_sabotage.py
+	$(UV) run pytest tests/acceptance/storm/test_sabotage.py \
+		tests/acceptance/storm/sabotage_of_the_whole.py
 
 bench:
 	$(UV) run python -m benchmarks

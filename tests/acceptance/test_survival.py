@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 
 import pytest
 
 from core.tasks import trigger_task
+from tests.acceptance.storm.chaos import for_a_stranger
 from tests.factories import a_bot, a_task, execute, one, rows, the_run
 
 pytestmark = pytest.mark.acceptance
@@ -155,13 +157,23 @@ def test_a_wiped_broker_and_a_lost_hint_delay_and_lose_nothing(installation, acc
     execute(context, "UPDATE task_clocks SET next_run_at = now()")
     installation.start("scheduler")
     eventually(lambda: (context.publisher.waiting("chat") or 0) >= 30, 30)
+    real = broker.lindex("chat", 0)
     broker.flushdb()
+    broker.lpush("chat", *forged(real))
     broker.lpush(
         "chat", b"garbage", b"\xff\xfe", b"[]", b"1", b"{}", b'{"body": "x", "headers": {}, "properties": {}}'
     )
     installation.start("worker", "--queues", "chat")
     eventually(lambda: one(context, "SELECT count(*) FROM runs WHERE state = 'succeeded'") == 30, 60)
     every_occurrence_once_for_send(context)
+
+
+def forged(hint: bytes) -> list[bytes]:
+    """Like this hint: pickled, of a task that nobody has, for a run that nobody has, and itself twice."""
+    whole = json.loads(hint)
+    pickled = {**whole, "content-type": "application/x-python-serialize", "body": "gASVAAAA"}
+    unknown = {**whole, "headers": {**whole["headers"], "task": "os.system"}}
+    return [json.dumps(pickled).encode(), json.dumps(unknown).encode(), for_a_stranger(hint), hint, hint]
 
 
 def every_occurrence_once_for_send(context):

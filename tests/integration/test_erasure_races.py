@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
 import time
@@ -251,3 +252,28 @@ def test_of_many_who_delete_the_same_one_does_and_the_receipt_counts_it_once(con
         thread.join(PATIENCE)
     assert sorted(outcomes) == ["done", *["gone"] * 5]
     assert one(context, "SELECT messages FROM erasures") == 1
+
+
+def test_a_change_and_a_deletion_at_once_leave_nothing(context, account, talk):
+    for _ in range(8):
+        message = a_message(context, account, talk)
+        gate = threading.Barrier(3, timeout=PATIENCE)
+
+        def changes(message=message, gate=gate):
+            gate.wait()
+            with contextlib.suppress(NotFound), context.transaction(account) as session:
+                update_message(session, talk, message, text=f"Rather {MAIL}, {MARK}.")
+
+        def deletes(message=message, gate=gate):
+            gate.wait()
+            with context.transaction(account) as session:
+                delete_message(session, talk, message)
+
+        threads = [threading.Thread(target=one) for one in (changes, changes, deletes)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+    assert one(context, "SELECT count(*) FROM messages") == 0
+    assert one(context, "SELECT sum(messages) FROM erasures") == 8
+    assert traces_of(context, MARK) == []

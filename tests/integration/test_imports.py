@@ -260,6 +260,21 @@ def test_it_is_paused_resumed_and_cancelled_between_batches(context, account, sm
     assert one(context, "SELECT count(*) FROM messages") == 12
 
 
+def test_a_closed_account_imports_no_further(context, account, small, monkeypatch):
+    job = an_import(context, account, an_export(*(a_talk(key, "One", "Two", "Three") for key in "abcd")))
+    real = importing.Import.step
+
+    def closing(craft):
+        step = real(craft)
+        execute(context, "UPDATE accounts SET closed_at = now() WHERE id = :id", id=account)
+        return step
+
+    monkeypatch.setattr(importing.Import, "step", closing)
+    assert carry(context, job.id) == "cancelled"
+    assert one(context, "SELECT count(*) FROM messages") == 3
+    assert the_job(context, account, job.id).file_id is None
+
+
 def test_two_imports_of_one_file_at_once_store_it_once(context, account, small):
     from concurrent.futures import ThreadPoolExecutor
 

@@ -6,7 +6,13 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import timedelta
 
+import pytest
+import redis
+
+from cli.local.binaries import find_valkey
+from cli.local.processes import wait_until
 from core.publisher import CeleryPublisher, Hint
 from models import new_id
 
@@ -43,6 +49,35 @@ def test_a_broker_that_is_back_is_asked_again(redis_url, monkeypatch):
     assert publisher.waiting("chat") is None
     publisher._away_until = 0.0
     assert publisher.waiting("chat") is not None
+    publisher.close()
+
+
+@pytest.fixture
+def own_broker(tmp_path):
+    """A broker that the other tests do not share."""
+    place = tmp_path / "valkey.sock"
+    options = {"port": "0", "unixsocket": str(place), "save": "", "maxmemory-policy": "noeviction"}
+    argv = [find_valkey(), *(word for name, value in options.items() for word in (f"--{name}", value))]
+    server = subprocess.Popen(argv, stdout=subprocess.DEVNULL, cwd=tmp_path)
+    assert wait_until(place.exists, timedelta(seconds=20))
+    client = redis.Redis(unix_socket_path=str(place))
+    yield client, f"unix://{place}?db=0"
+    client.close()
+    server.kill()
+    server.wait()
+
+
+def test_a_broker_without_memory_takes_no_hint_and_evicts_none(own_broker):
+    client, url = own_broker
+    publisher = CeleryPublisher(url)
+    assert publisher.publish([a_hint()])
+    client.config_set("maxmemory", 1)
+    assert publisher.publish([a_hint()]) is False
+    assert publisher.publish([a_hint()]) is False  # nor is it asked again at once
+    client.config_set("maxmemory", 0)
+    publisher._away_until = 0.0
+    assert publisher.publish([a_hint()])
+    assert publisher.waiting("chat") == 2
     publisher.close()
 
 

@@ -7,7 +7,9 @@ import json
 import sys
 import time
 
+from tests.acceptance.storm.column import lines
 from tests.acceptance.storm.storm import Plan, Report, a_seed, rage
+from tests.acceptance.storm.whole import PARTS
 
 
 def main() -> int:
@@ -19,12 +21,13 @@ def main() -> int:
         seconds,
         gap=arguments.gap,
         sabotage=arguments.sabotage,
+        parts=tuple(PARTS) if arguments.parts == "all" else tuple(filter(None, arguments.parts.split(","))),
         keep=arguments.keep,
     )
     print(
         f"A storm over {plan.occurrences} occurrences in {seconds:.0f} s."
         f" Repeat it with --occurrences {plan.occurrences} --seed {plan.seed} --seconds {seconds:.0f}"
-        f" --gap {plan.gap}",
+        f" --gap {plan.gap}" + (f" --with {arguments.parts}" if arguments.parts else ""),
         flush=True,
     )
     began = time.monotonic()
@@ -35,6 +38,7 @@ def main() -> int:
 
 def tell(report: Report, took: float) -> None:
     print(json.dumps(report.figures | {"seconds": round(took)}, indent=1))
+    print("\n".join(["", *lines(report), ""]))
     for sentence in report.wrong[:50]:
         print(f"WRONG {sentence}")
     if len(report.wrong) > 50:
@@ -51,6 +55,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--seconds", type=float, help="how long it rages")
     parser.add_argument("--gap", type=float, default=1.5, help="mean seconds between faults")
+    parser.add_argument("--with", dest="parts", default="", help=f"also: {', '.join(PARTS)}; or all")
     parser.add_argument("--sabotage", help="break the program on purpose; see broken.py")
     parser.add_argument("--keep", action="store_true", help="keep logs and ledger")
     return parser.parse_args()

@@ -8,12 +8,12 @@ starts the command. Where a constraint and the code guard the same thing, both g
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import TextClause, insert, text
+from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
 import core.context
@@ -25,31 +25,16 @@ import core.work
 from core.context import Context
 from core.database import translated
 from models import Run
+from tests.acceptance.storm.broken_whole import WHOLE
+from tests.acceptance.storm.sabotage import Put, Sabotage, changed
 from tests.factories import execute
-
-Put = Callable[[object, str, object], None]
-
-
-@dataclass(frozen=True)
-class Sabotage:
-    """What is broken, in the code (`patch`) and the database (`ddl`), and the scenario that must see it."""
-
-    name: str
-    patch: Callable[[Put], None]
-    detector: str
-    ddl: str = ""
-
-
-def _changed(statement: TextClause, old: str, new: str) -> TextClause:
-    assert old in statement.text, f"{old!r} is not in the statement any more"
-    return text(statement.text.replace(old, new))
 
 
 def _no_epoch(put: Put) -> None:
     """Whoever comes last settles, as long as the run is being worked on by anybody."""
     for name in ("LOCK_RUN", "FAIL", "RETRY"):
         statement = getattr(core.settlement, name)
-        put(core.settlement, name, _changed(statement, "epoch = :epoch", "CAST(:epoch AS int) IS NOT NULL"))
+        put(core.settlement, name, changed(statement, "epoch = :epoch", "CAST(:epoch AS int) IS NOT NULL"))
 
 
 def _no_guard(put: Put) -> None:
@@ -60,7 +45,7 @@ def _no_guard(put: Put) -> None:
 
 def _forgetful_firing(put: Put) -> None:
     known, unknown = "recorded.since AS recorded_from", "CAST(NULL AS timestamptz) AS recorded_from"
-    put(core.firing, "DEFINITIONS", _changed(core.firing.DEFINITIONS, known, unknown))
+    put(core.firing, "DEFINITIONS", changed(core.firing.DEFINITIONS, known, unknown))
 
 
 def _begin_regardless(put: Put) -> None:
@@ -70,8 +55,8 @@ def _begin_regardless(put: Put) -> None:
 
 def _order_without_lock(put: Put) -> None:
     """A place is read, not taken."""
-    statement = _changed(core.messages.NEXT_PLACE, "next_seq = next_seq + :count, ", "")
-    put(core.messages, "NEXT_PLACE", _changed(statement, "next_seq - :count AS seq", "next_seq AS seq"))
+    statement = changed(core.messages.NEXT_PLACE, "next_seq = next_seq + :count, ", "")
+    put(core.messages, "NEXT_PLACE", changed(statement, "next_seq - :count AS seq", "next_seq AS seq"))
 
 
 @contextmanager
@@ -120,12 +105,12 @@ def _conversation_later(put: Put) -> None:
 
 def _reap_by_nullable(put: Put) -> None:
     """By the last hint: a run that was never hinted has none."""
-    by_hint = _changed(core.work.REAP, "lease_until < clock_timestamp()", "hinted_at < clock_timestamp()")
+    by_hint = changed(core.work.REAP, "lease_until < clock_timestamp()", "hinted_at < clock_timestamp()")
     put(core.work, "REAP", by_hint)
 
 
 def _reaper_moves_run_at(put: Put) -> None:
-    moved = _changed(core.work.REAP, "hinted_at = NULL,", "hinted_at = NULL, run_at = clock_timestamp(),")
+    moved = changed(core.work.REAP, "hinted_at = NULL,", "hinted_at = NULL, run_at = clock_timestamp(),")
     put(core.work, "REAP", moved)
 
 
@@ -171,7 +156,7 @@ SABOTAGES = (
     Sabotage("reaper_moves_run_at", _reaper_moves_run_at, "a_worker_dies_before_a_backlog"),
     Sabotage("no_purge_epoch", _no_purge_epoch, "a_message_is_deleted_during_the_call"),
 )
-BY_NAME = {sabotage.name: sabotage for sabotage in SABOTAGES}
+BY_NAME = {sabotage.name: sabotage for sabotage in (*SABOTAGES, *WHOLE)}
 
 
 def change_database(context: Context, name: str) -> None:

@@ -45,6 +45,8 @@ KINDS = {
     "hints reordered": 4,
     "hints forged": 4,
 }
+# Where there are workers for long work as well.
+OF_THE_WHOLE = {"kill bulk": 10}
 COMMITS = {
     "commit never arrives": "request",
     "commit unanswered": "answer",
@@ -63,12 +65,13 @@ class Fault:
     length: float
 
 
-def plan(seed: int, seconds: float, gap: float) -> list[Fault]:
+def plan(seed: int, seconds: float, gap: float, *, whole: bool = False) -> list[Fault]:
     """The faults of a storm, `gap` seconds apart on average."""
     drawn = random.Random(f"{seed}/chaos")
+    kinds = KINDS | OF_THE_WHOLE if whole else KINDS
     faults, at = [], drawn.expovariate(1 / gap)
     while at < seconds:
-        kind = drawn.choices(list(KINDS), list(KINDS.values()))[0]
+        kind = drawn.choices(list(kinds), list(kinds.values()))[0]
         faults.append(Fault(at, kind, drawn.random(), drawn.uniform(0.2, 3.0)))
         at += drawn.expovariate(1 / gap)
     return faults
@@ -161,11 +164,11 @@ def _meddle(client: redis.Redis, what: str, lot: float) -> bool:
         client.rpush("chat", *reversed(hints))
     elif what == "forged":
         real = [hint for hint in hints if hint not in GARBAGE]
-        client.lpush("chat", *GARBAGE, *(_for_a_stranger(hint) for hint in real[:3]))
+        client.lpush("chat", *GARBAGE, *(for_a_stranger(hint) for hint in real[:3]))
     return True
 
 
-def _for_a_stranger(hint: bytes) -> bytes:
+def for_a_stranger(hint: bytes) -> bytes:
     """A well-formed hint for a run that does not exist."""
     message = json.loads(hint)
     known, stranger = message["headers"]["id"].rpartition(".")[0], str(uuid.uuid4())

@@ -96,13 +96,15 @@ class Fleet:
         assert self.model.stdout
         self.model_url = self.model.stdout.readline().decode().strip()
 
-    def start_ours(self, *, schedulers: int, workers: int, polls: int, apis: int) -> None:
+    def start_ours(self, *, schedulers: int, workers: int, polls: int, apis: int, bulks: int = 0) -> None:
         for number in range(schedulers):
             self._add("scheduler", number, "scheduler")
         for number in range(workers):
             self._add("worker", number, "worker", "--queues", "chat")
         for number in range(polls):
             self._add("poll", number, "worker", "--poll")
+        for number in range(bulks):
+            self._add("bulk", number, "worker", "--queues", "annotate,bulk", "--concurrency", "1")
         for number in range(apis):
             port = free_port()
             self.ports.append(port)
@@ -137,7 +139,8 @@ class Fleet:
         finally:
             client.close()
         loops = [*self.of_kind("scheduler"), *self.of_kind("poll")]
-        return listening >= len(self.of_kind("worker")) and all(self._has_begun(member) for member in loops)
+        served = len(self.of_kind("worker")) + len(self.of_kind("bulk"))
+        return listening >= served and all(self._has_begun(member) for member in loops)
 
     def _has_begun(self, member: Member) -> bool:
         """Each start of a loop writes one line; a start that was killed earlier has written none."""

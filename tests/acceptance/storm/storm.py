@@ -7,14 +7,18 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import event
+
 from cli.local.home import Home
+from core import annotations
 from core.context import Context, make_context
 from core.delivering import MARGIN
 from core.errors import Unavailable
@@ -24,9 +28,11 @@ from core.tasks import pause_task
 from tests.acceptance.storm import broken, verdict
 from tests.acceptance.storm.chaos import Chaos, plan
 from tests.acceptance.storm.fleet import Fleet
+from tests.acceptance.storm.parts import PATIENCE, Part, Stage
 from tests.acceptance.storm.telling import a_moody_server
+from tests.acceptance.storm.whole import made, told_of_privacy
 from tests.acceptance.storm.workload import Client, World, prepare
-from tests.factories import one
+from tests.factories import rows
 from tests.hook_server import HookServer
 
 LEASE = 4.0
@@ -43,16 +49,20 @@ SETTINGS = {
     "CRONTALK_KEY": "5e" * 32,
     "CRONTALK_OUTBOUND_ALLOW": "127.0.0.1",
     "CRONTALK_DELIVER_TIME": "3",
+    "CRONTALK_RATE_CHAT_MESSAGE": "off",
 }
 WARM_UP = 2.0
 LOOK_EVERY = 5.0
+ANNOTATING = annotations.LEASE.total_seconds()
 SENDING = 3 + MARGIN.total_seconds()  # a delivery's lease
-IDLE = (
-    "SELECT (SELECT count(*) FROM runs WHERE state IN ('pending', 'running'))"
-    " + (SELECT count(*) FROM task_clocks WHERE next_run_at <= now())"
-    " + (SELECT count(*) FROM jobs WHERE finished_at IS NULL)"
-    " + (SELECT count(*) FROM deliveries WHERE state IN ('pending', 'sending'))"
+WAITING = (
+    "SELECT 'run' AS what, state FROM runs WHERE state IN ('pending', 'running')"
+    " UNION ALL SELECT 'clock', 'due' FROM task_clocks WHERE next_run_at <= now()"
+    " UNION ALL SELECT kind || ' job', state FROM jobs WHERE finished_at IS NULL"
+    " UNION ALL SELECT 'delivery', state FROM deliveries WHERE state IN ('pending', 'sending')"
 )
+# Their lease is longer than a batch may take: a lost one is taken up again when it is over.
+UNSEEN = "SELECT 'annotation' AS what, state FROM annotations WHERE state IN ('pending', 'running')"
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,7 @@ class Plan:
     polls: int = 1
     apis: int = 2
     clients: int = 6
+    parts: tuple[str, ...] = ()
     sabotage: str | None = None
     keep: bool = False
 
@@ -85,12 +96,14 @@ class Report:
 def rage(plan_: Plan) -> Report:
     """Raises nothing that the storm did: what is wrong is in the report. Call it from the main thread."""
     with tempfile.TemporaryDirectory(prefix="crontalk-storm-", ignore_cleanup_errors=True) as directory:
-        fleet = Fleet(Path(directory), SETTINGS, plan_.seed, plan_.sabotage)
+        place = {"CRONTALK_BLOBS": str(Path(directory) / "blobs")}
+        fleet = Fleet(Path(directory), SETTINGS | place, plan_.seed, plan_.sabotage)
         with Home.at(fleet.directory / "home").lock():
             fleet.start_servers()
             fleet.start_model()
             upgrade(fleet.direct_url)
             context = make_context(_settings(fleet), "storm")
+            event.listen(context.engine, "connect", _be_patient)
             try:
                 with a_moody_server() as server:
                     report = _Storm(plan_, fleet, context, server).go()
@@ -104,7 +117,15 @@ def rage(plan_: Plan) -> Report:
 
 def _settings(fleet: Fleet) -> Settings:
     sealing = {"key": SETTINGS["CRONTALK_KEY"], "outbound_allow": SETTINGS["CRONTALK_OUTBOUND_ALLOW"]}
-    return Settings(database_url=fleet.direct_url, pool_size=4, **sealing)
+    place = {"blobs": fleet.settings["CRONTALK_BLOBS"]}
+    return Settings(database_url=fleet.direct_url, pool_size=16, **sealing, **place)
+
+
+def _be_patient(connection: Any, _record: object) -> None:
+    """What is asked after a large storm takes longer than the program would wait."""
+    connection.autocommit = True
+    connection.execute("SET statement_timeout = '180s'")
+    connection.autocommit = False
 
 
 def _keep(directory: Path) -> Path:
@@ -121,6 +142,7 @@ class _Storm:
         self.chaos = Chaos(fleet, LEASE)
         self.report = Report(plan_)
         self.over = threading.Event()
+        self.parts: list[Part] = []
 
     def go(self) -> Report:
         if self.plan.sabotage:
@@ -130,6 +152,7 @@ class _Storm:
             workers=self.plan.workers,
             polls=self.plan.polls,
             apis=self.plan.apis,
+            bulks=1 if self.plan.parts else 0,
         )
         self.fleet.wait_until_ready()
         start = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=WARM_UP)
@@ -141,6 +164,8 @@ class _Storm:
             start=start,
             seconds=self.plan.seconds,
         )
+        stage = Stage(self.context, self.fleet.ports, self.plan.seed)
+        self.parts = made(self.plan.parts, stage)
         watcher = threading.Thread(target=self._watch, name="watcher", daemon=True)
         watcher.start()
         self._storm(world, start)
@@ -157,17 +182,17 @@ class _Storm:
             Client(world, self.fleet.ports, number, self.plan.seed, ends_at)
             for number in range(self.plan.clients)
         ]
-        for client in clients:
+        for client in [*clients, *self.parts]:
             client.start()
         began = time.time()
         faults = [
-            (began + fault.at, fault) for fault in plan(self.plan.seed, self.plan.seconds, self.plan.gap)
+            (began + fault.at, fault)
+            for fault in plan(self.plan.seed, self.plan.seconds, self.plan.gap, whole=bool(self.plan.parts))
         ]
         self._until(ends_at, faults)
         for client in clients:
             client.done.set()
-        for client in clients:
-            client.join(20)
+        self._wait_for(clients, 60)
 
     def _until(self, end: float, faults: list[tuple[float, Any]]) -> None:
         """Turns until this wall time: strikes when a fault is due, and revives the dead."""
@@ -179,24 +204,39 @@ class _Storm:
             self.fleet.tend()
             time.sleep(0.02)
 
+    def _wait_for(self, callers: Sequence[threading.Thread], seconds: float) -> None:
+        """Until each has its last answer; the dead are started meanwhile, and faults end in time."""
+        end = time.time() + seconds
+        while any(caller.is_alive() for caller in callers) and time.time() < end:
+            self._until(time.time() + 0.1, [])
+
     def _watch(self) -> None:
         """In a thread of its own: a slow look must not keep a fault longer than planned."""
-        while not self.over.wait(LOOK_EVERY):
+        took = 0.0
+        while not self.over.wait(max(LOOK_EVERY, 10 * took)):
+            began = time.monotonic()
             with suppress(Unavailable):
                 found = verdict.broken_promises(self.context, always_only=True)
                 self.report.wrong += [f"during the storm: {sentence}" for sentence in found]
+            took = time.monotonic() - began
 
     def _calm(self, world: World) -> None:
         """Faults end; what is left must be done within the leases, the longest back-off and half a minute."""
         self.chaos.end()
         self.fleet.wait_until_ready()
         calmed = time.time()
+        for part in self.parts:
+            part.end()
+        self._wait_for(self.parts, 2 * PATIENCE)
         for number, ticker in enumerate(world.tickers):
             self._patiently(
                 lambda t=ticker, n=number: self._pause(world.accounts[n % len(world.accounts)], t.id)
             )
-        self._until_idle(LEASE + RETRY_CAP + SENDING + 30)
+        self._until_idle(WAITING, LEASE + RETRY_CAP + SENDING + 30)
         self.report.figures["seconds to idle"] = round(time.time() - calmed, 1)
+        self._until_idle(UNSEEN, ANNOTATING + 30)
+        for part in self.parts:
+            part.finish()
 
     def _pause(self, account: Any, task: Any) -> None:
         with self.context.transaction(account) as session:
@@ -212,24 +252,26 @@ class _Storm:
                     raise
                 self._until(time.time() + 0.2, [])
 
-    def _until_idle(self, patience: float) -> None:
+    def _until_idle(self, question: str, patience: float) -> None:
         """A backlog may take its time as long as it shrinks; what does not shrink any more is stuck."""
-        fewest, end = None, time.time() + patience
+        fewest: Counter[str] | None = None
+        end = time.time() + patience
         while time.time() < end:
             with suppress(Unavailable):
-                left = one(self.context, IDLE)
-                if left == 0:
+                waiting = rows(self.context, question)
+                left = Counter(f"{row['what']} {row['state']}" for row in waiting)
+                if not left:
                     return
-                if fewest is None or left < fewest:
+                if fewest is None or left.total() < fewest.total():
                     fewest, end = left, time.time() + patience
             self._until(time.time() + 0.25, [])
-        self.report.wrong.append(
-            f"{fewest} runs and clocks do not move {patience:.0f} seconds after the storm"
-        )
+        self.report.wrong.append(f"{dict(fewest or {})} do not move {patience:.0f} seconds after the storm")
 
     def _judge(self, world: World) -> None:
         logs = self.fleet.logs()
         self.report.wrong += verdict.faults_in(self.context, world, self.fleet.ledger, self.server.asked)
+        self.report.wrong += [sentence for part in self.parts for sentence in part.judged()]
+        self.report.wrong += told_of_privacy(self.context, self.fleet, self.parts)
         figures = verdict.figures(self.context, world, self.fleet.kills, logs)
         self.report.figures |= {
             "faults": sum(self.chaos.done.values()),
@@ -237,6 +279,7 @@ class _Storm:
             "deliveries heard": len(self.server.asked),
             "connections cut": {"postgres": self.fleet.postgres.cuts, "valkey": self.fleet.valkey.cuts},
             **figures,
+            **{part.name: part.figures() for part in self.parts},
         }
 
 

@@ -46,7 +46,9 @@ def read(context: Context, world: World) -> State:
     runs = rows(
         context,
         "SELECT id::text, task_id::text, conversation_id::text, trigger, action, state, reason, error_class,"
-        " scheduled_for, covers_from, covers_count, attempt, crashes, model_calls, created_at FROM runs",
+        " scheduled_for, covers_from, covers_count, attempt, crashes, model_calls, created_at FROM runs"
+        " WHERE account_id = ANY(:accounts)",
+        accounts=world.accounts,
     )
     tasks = rows(context, "SELECT id::text, name, state FROM tasks")
     kept = rows(context, "SELECT id::text FROM conversations")

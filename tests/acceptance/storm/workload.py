@@ -28,6 +28,7 @@ TICKERS = 3
 TICK = timedelta(seconds=3)
 PAST = 40  # instants of a backfill
 WATCHED = 30
+AT_ONCE = 5000  # tasks that one statement stores
 LATEST_CREATE = 10.0
 
 SEED = text(
@@ -133,6 +134,11 @@ def _id(drawn: random.Random) -> uuid.UUID:
 
 
 def _store(context: Context, accounts: Sequence[uuid.UUID], planned: Sequence[Planned]) -> None:
+    for start in range(0, len(planned), AT_ONCE):
+        _store_some(context, accounts, planned[start : start + AT_ONCE])
+
+
+def _store_some(context: Context, accounts: Sequence[uuid.UUID], planned: Sequence[Planned]) -> None:
     with context.transaction() as session:
         session.execute(
             SEED,
