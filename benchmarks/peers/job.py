@@ -12,7 +12,7 @@ PERIOD = 60
 
 @dataclass(frozen=True)
 class Job:
-    """`tasks` due every minute from `start` (epoch seconds, a whole one) on: spread over the minute's seconds,
+    """`tasks` due every minute from `start` (epoch seconds, a whole one) on: spread over its seconds,
     in one instant (`burst`), or by cron at every minute's second 0 (`cron`; `start` is a whole minute then).
     """
 

@@ -14,7 +14,7 @@ Occurrence = tuple[int, float]
 
 @dataclass(frozen=True)
 class Lateness:
-    """Seconds from due to committed. What was never committed is as late as the measurement was long (`most`)."""
+    """Seconds from due to committed; what never was is as late as the measurement was long (`most`)."""
 
     due: int
     done: int

@@ -47,8 +47,16 @@ def measure(python: str, count: int, *, quick: bool) -> dict[str, Any]:
         same = score(labelled, map(ours.found_in, labelled), kinds)
         rate = len(timed) / support.median(seconds)
         rows.append((f"{name} {version}", len(kinds), *_row(theirs, rate)))
-        rows.append(("  Crontalk, the same kinds", len(kinds), *_row(same, None)))
+        rows.append(("Crontalk, the same kinds", len(kinds), *_row(same, None)))
+        # Their words that tell a number's kind are English ones.
+        pairs = [pair for pair in zip(labelled, spans, strict=True) if pair[0].language == "en"]
+        english = [message for message, _ in pairs]
+        in_english = score(english, [one for _, one in pairs], kinds)
+        rows.append((f"{name}, English messages alone", len(kinds), *_row(in_english, None)))
+        same_english = score(english, map(ours.found_in, english), kinds)
+        rows.append(("Crontalk, the same", len(kinds), *_row(same_english, None)))
         figures[name] = {"version": version, "theirs": theirs.figures(), "ours": same.figures(), "rate": rate}
+        figures[name] |= {"English": in_english.figures(), "ours in English": same_english.figures()}
         print(f"\n{kinds_table(name, theirs, same)}", flush=True)
     mine = score(labelled, map(ours.found_in, labelled))
     scopes = {id(message): ours.scope_of(message) for message in timed}
@@ -73,7 +81,13 @@ def found(
         spans = [other.detect(message.text) for message in labelled]
         seconds = timings(lambda message: other.detect(message.text), timed[: len(timed) // 4], 1)
         answers.append(
-            ("Presidio, no model", version("presidio-analyzer"), spans, [4 * one for one in seconds], other.kinds)
+            (
+                "Presidio, no model",
+                version("presidio-analyzer"),
+                spans,
+                [4 * one for one in seconds],
+                other.kinds,
+            )
         )
     else:
         print(presidio.MISSING)

@@ -13,7 +13,7 @@ from benchmarks.peers.systems import Stage
 
 
 class Fleet:
-    """The processes of one stage, each the leader of a group of its own; their output is kept for questions."""
+    """The processes of one stage, each the leader of a group of its own. Their output is kept."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage

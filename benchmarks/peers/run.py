@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, nargs="*", default=PARTS)
     parser.add_argument("--systems", choices=names, nargs="*", default=names)
     given = support.options(parser)
-    usual = ([100], 200, 200, 1, 1_000) if given.quick else ([1_000, 10_000], 1_000, 1_000, 1, 6_000)
+    usual = ([100], 200, 200, 1, 1_000) if given.quick else ([10_000], 1_000, 1_000, 1, 6_000)
     for name, value in zip(("tasks", "burst", "kill_tasks", "minutes", "messages"), usual, strict=True):
         if getattr(given, name) is None:
             setattr(given, name, value)
@@ -52,19 +52,20 @@ def main() -> None:
     if "privacy" in given.only:
         with environment(DETECTORS) as python:
             figures["privacy"] = privacy.measure(python, given.messages, quick=given.quick)
-    print(f"\n{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {time.monotonic() - began:,.0f} s in all")
+    print(
+        f"\n{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {time.monotonic() - began:,.0f} s in all"
+    )
     support.write("peers", given, figures)
 
 
-def run_schedulers(
-    given: argparse.Namespace, both: Servers, python: str, figures: dict[str, Any]
-) -> None:
+def run_schedulers(given: argparse.Namespace, both: Servers, python: str, figures: dict[str, Any]) -> None:
     systems = [system for system in (OURS, *PEERS) if system.name in given.systems]
     firings = [(tasks, False) for tasks in given.tasks if "firing" in given.only]
     firings += [(given.burst, True)] * ("burst" in given.only)
     for tasks, burst in firings:
         found = {
-            system.name: schedulers.fired(system, both, python, tasks=tasks, burst=burst) for system in systems
+            system.name: schedulers.fired(system, both, python, tasks=tasks, burst=burst)
+            for system in systems
         }
         print_firing(f"{tasks:,} due in one second" if burst else f"{tasks:,} a minute", found, burst=burst)
         figures[f"{'burst' if burst else 'minute'} {tasks}"] = found
@@ -83,7 +84,11 @@ def show_settings(found: dict[str, str]) -> None:
     rows: list[Sequence[str]] = [(OURS.name, "", OURS.settings)]
     for system in PEERS:
         which = ", ".join(f"{name} {found[name]}" for name in system.packages)
-        how = f"{system.settings}; {CELERY.format(recovery=10)}" if "celery" in system.packages else system.settings
+        how = (
+            f"{system.settings}; {CELERY.format(recovery=10)}"
+            if "celery" in system.packages
+            else system.settings
+        )
         rows.append((system.name, which, how))
     print(markdown(("system", "versions", "settings"), rows), flush=True)
 
@@ -102,7 +107,16 @@ def print_firing(title: str, found: dict[str, dict[str, Lateness]], *, burst: bo
 
 def print_kills(given: argparse.Namespace, found: dict[str, tuple[dict[str, Counts], int]]) -> None:
     rows = [
-        (name, what, kills, f"{one.due:,}", f"{one.lost:,}", f"{one.twice:,}", f"{one.once:,}", f"{one.latest:.0f} s")
+        (
+            name,
+            what,
+            kills,
+            f"{one.due:,}",
+            f"{one.lost:,}",
+            f"{one.twice:,}",
+            f"{one.once:,}",
+            f"{one.latest:.0f} s",
+        )
         for name, (parts, kills) in found.items()
         for what, one in parts.items()
     ]

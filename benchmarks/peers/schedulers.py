@@ -9,22 +9,24 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
-import psutil
 import redis
 
 from benchmarks import support
 from benchmarks.peers.job import Job, next_minute, soon
 from benchmarks.peers.measures import Counts, Lateness, counts, lateness
 from benchmarks.peers.processes import Fleet, running
-from benchmarks.peers.systems import OURS, Stage, System
+from benchmarks.peers.systems import Stage, System
 from cli.local.servers import Servers
 
-LEAD = 8.0  # seconds to start in
-# procrastinate first defers what was due before it began, about 300 a second; nobody is measured meanwhile.
-LEAD_PER_TASK = 0.004
+T = TypeVar("T")
+
+PREPARING = 10.0  # seconds for the tasks to be stored, beside what each takes
+LEAD = 12.0  # seconds for the processes to start, beside what each task takes
 PATIENCE = 20.0  # after the last is due
 PAUSES = (1.0, 3.5)  # between two kills
+KILLING = 20.0  # seconds of the last minute in which there are kills
 SEED = 20_261
 
 
@@ -38,25 +40,47 @@ def stage(system: System, job: Job, both: Servers, python: str) -> Iterator[Stag
     broker.close()
 
 
-def lead(tasks: int) -> float:
-    return LEAD + LEAD_PER_TASK * tasks
+def lead(system: System, tasks: int) -> float:
+    return LEAD + system.starting * tasks
+
+
+def whole(system: System, tasks: int) -> float:
+    return PREPARING + system.preparing * tasks + lead(system, tasks)
+
+
+@contextmanager
+def started(on: Stage) -> Iterator[Fleet]:
+    """The system's processes, as long before the first task is due as they need."""
+    job, system = on.job, on.system
+    tell(f"{time.strftime('%X')} {system.name}, {job.tasks:,} tasks")
+    on.prepare()
+    spare = job.start - time.time() - lead(system, job.tasks)
+    assert spare > -5, f"To prepare {system.name} took {-spare:.0f} s longer than planned for."
+    time.sleep(max(0.0, spare))
+    with running(on) as fleet:
+        yield fleet
 
 
 def fired(system: System, both: Servers, python: str, *, tasks: int, burst: bool) -> dict[str, Lateness]:
     """A minute of `tasks` tasks, or all of them in one second."""
-    # Peers compute their first instants when they are prepared, which takes a while for many.
-    job = Job(tasks, soon(lead(tasks) + 0.02 * tasks * bool(system is not OURS)), burst=burst)
-    with stage(system, job, both, python) as on:
-        print(f"{time.strftime('%X')} {system.name}, {tasks:,} tasks", file=sys.stderr, flush=True)
-        on.prepare()
-        time.sleep(max(0.0, job.start - time.time() - lead(tasks)))
-        with running(on) as fleet:
-            dues = job.dues(1)
-            last = max(due for _, due in dues)
-            time.sleep(max(0.0, last - time.time()))
-            end = wait_until_done(on, dues, last + PATIENCE)
-            say_what_died(fleet)
-            return {name: lateness(records, dues, end) for name, records in on.records().items()}
+    job = Job(tasks, soon(whole(system, tasks)), burst=burst)
+    with stage(system, job, both, python) as on, started(on) as fleet:
+        dues = job.dues(1)
+        last = max(due for _, due in dues)
+        time.sleep(max(0.0, last - time.time()))
+        end = wait_until_done(on, dues, last + PATIENCE)
+        say_what_died(fleet)
+        return said({name: lateness(records, dues, end) for name, records in on.records().items()})
+
+
+def tell(what: object) -> None:
+    """How far it is, beside the tables."""
+    print(what, file=sys.stderr, flush=True)
+
+
+def said(figures: dict[str, T]) -> dict[str, T]:
+    tell(figures)
+    return figures
 
 
 def wait_until_done(on: Stage, dues: set[tuple[int, float]], end: float) -> float:
@@ -76,21 +100,16 @@ def killed(
 
     Every system is killed at the same instants relative to the minute, whatever it is doing.
     """
-    job = Job(tasks, next_minute(lead(tasks)), cron=True)
-    with stage(system, job, both, python) as on:
-        print(f"{time.strftime('%X')} {system.name}, {tasks:,} tasks", file=sys.stderr, flush=True)
-        on.prepare()
-        assert time.time() < job.start - 5, "Preparing took longer than expected."
-        time.sleep(max(0.0, job.start - time.time() - lead(tasks)))
-        with running(on) as fleet:
-            time.sleep(max(0.0, job.start - 2 - time.time()))
-            kill_in_turns(fleet, job.start + 60 * (minutes - 1) + 20)
-            end = time.time() + 2 * job.recovery + PATIENCE / 2
-            while time.time() < min(end, job.start + 60 * minutes - 1):
-                fleet.look()
-                time.sleep(0.5)
-            dues = job.dues(minutes)
-            return {name: counts(records, dues) for name, records in on.records().items()}, fleet.kills
+    job = Job(tasks, next_minute(whole(system, tasks)), cron=True)
+    with stage(system, job, both, python) as on, started(on) as fleet:
+        time.sleep(max(0.0, job.start - 2 - time.time()))
+        kill_in_turns(fleet, job.start + job.period * (minutes - 1) + KILLING)
+        end = time.time() + 2 * job.recovery + 5
+        while time.time() < min(end, job.start + job.period * minutes - 1):
+            fleet.look()
+            time.sleep(0.5)
+        dues = job.dues(minutes)
+        return said({name: counts(records, dues) for name, records in on.records().items()}), fleet.kills
 
 
 def kill_in_turns(fleet: Fleet, end: float) -> None:
@@ -115,13 +134,3 @@ def say_what_died(fleet: Fleet) -> None:
     for name in fleet.died:
         log = (fleet.stage.directory / f"{name}.log").read_text(errors="replace")
         print(f"{fleet.stage.system.name}: {name} ended by itself\n{log[-2000:]}")
-
-
-def cpu_of(fleet: Fleet) -> float:
-    """Seconds of processor time of what runs now, without the servers."""
-    used = 0.0
-    for process in fleet.started.values():
-        for one in (psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)):
-            times = one.cpu_times()
-            used += times.user + times.system
-    return used

@@ -31,7 +31,10 @@ OUR_RECORDS = (
 
 @dataclass(frozen=True)
 class System:
-    """`processes` are started in this order, each in a group of its own, by the peers' Python."""
+    """`processes` are started in this order, each in a group of its own, by the peers' Python.
+
+    `preparing` and `starting` are the seconds that each task takes then.
+    """
 
     name: str
     packages: tuple[str, ...]
@@ -39,9 +42,11 @@ class System:
     prepare: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     settings: str = ""
+    preparing: float = 0.0
+    starting: float = 0.0
 
 
-def _celery(name: str, beat: str, packages: tuple[str, ...], settings: str) -> System:
+def _celery(name: str, beat: str, packages: tuple[str, ...], settings: str, preparing: float = 0.0) -> System:
     return System(
         name,
         ("celery", *packages),
@@ -52,14 +57,24 @@ def _celery(name: str, beat: str, packages: tuple[str, ...], settings: str) -> S
         prepare=("celery_app.py",),
         env={"PEERS_BEAT": beat},
         settings=settings,
+        preparing=preparing,
     )
 
 
 PEERS = (
     _celery("Celery beat", "beat", (), "its own schedule file, as it comes"),
-    _celery("celery-redbeat", "redbeat", ("celery-redbeat",), "no lock (there is one beat), loop of at most 5 s"),
     _celery(
-        "sqlalchemy-celery-beat", "sqlalchemy", ("sqlalchemy-celery-beat",), "schedules in the same PostgreSQL"
+        "celery-redbeat",
+        "redbeat",
+        ("celery-redbeat",),
+        "no lock (there is one beat), loop of at most 5 s",
+        0.003,
+    ),
+    _celery(
+        "sqlalchemy-celery-beat",
+        "sqlalchemy",
+        ("sqlalchemy-celery-beat",),
+        "schedules in the same PostgreSQL",
     ),
     System(
         "APScheduler",
@@ -67,6 +82,7 @@ PEERS = (
         {"scheduler": ("aps.py",)},
         prepare=("aps.py", "prepare"),
         settings="jobs in PostgreSQL, 10 threads, catches up every occurrence, max_instances 10; one process",
+        preparing=0.006,
     ),
     System(
         "procrastinate",
@@ -74,6 +90,7 @@ PEERS = (
         {"scheduler": ("procrastinate_app.py",)},
         prepare=("procrastinate_app.py", "prepare"),
         settings="concurrency 10, jobs of lost workers retried by its documented task every 5 s; one process",
+        starting=0.005,  # what was due in the minute before it began is deferred first
     ),
 )
 OURS = System(
@@ -132,7 +149,9 @@ class Stage:
                 " ALTER TABLE fired OWNER TO crontalk"
             )
         words = [self.python, *self._found(self.system.prepare)]
-        subprocess.run(words, env=self.environment(), cwd=self.directory, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            words, env=self.environment(), cwd=self.directory, check=True, stdout=subprocess.DEVNULL
+        )
 
     def records(self) -> dict[str, Records]:
         """What has been committed, by what it is called in the tables."""
@@ -141,7 +160,11 @@ class Stage:
             " extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 FROM fired"
         }
         if self.system is OURS:
-            conversations = f"{OUR_RECORDS.format(row='c')} JOIN conversations c ON c.run_id = r.id {OUR_TASKS}"
+            # Of all that is committed with a run only its prompt is never touched again.
+            prompts = (
+                f"{OUR_RECORDS.format(row='m')} JOIN messages m ON m.run_id = r.id AND m.step = 'prompt'"
+                f" {OUR_TASKS}"
+            )
             replies = (
                 f"{OUR_RECORDS.format(row='m')} JOIN messages m ON m.run_id = r.id AND m.step = 'reply'"
                 f" {OUR_TASKS} WHERE r.state = 'succeeded'"
@@ -150,7 +173,7 @@ class Stage:
                 f"{OUR_RECORDS.format(row='s')} JOIN run_steps s ON s.run_id = r.id AND s.step LIKE 'model.%'"
                 f" {OUR_TASKS}"
             )
-            statements = {"run committed": conversations, "answer settled": replies, "model asked": calls}
+            statements = {"run committed": prompts, "answer settled": replies, "model asked": calls}
         with psycopg.connect(self.admin) as admin:
             return {name: admin.execute(text).fetchall() for name, text in statements.items()}
 

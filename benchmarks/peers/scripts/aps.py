@@ -23,7 +23,7 @@ _local = threading.local()
 
 def record(task: int) -> None:
     # A job is not told what it was due for; whoever calls it knows.
-    due = sys._getframe(1).f_locals["run_time"]
+    due = sys._getframe(1).f_locals["run_time"]  # noqa: SLF001
     if not hasattr(_local, "connection"):
         _local.connection = job.connect()
     _local.connection.execute(job.INSERT, [task, due])

@@ -1,4 +1,4 @@
-"""Celery with the beat that `PEERS_BEAT` names; `python celery_app.py` stores the schedules it reads from afar.
+"""Celery with the beat that `PEERS_BEAT` names; the script stores the schedules it reads from afar.
 
 As Celery's documentation has it for jobs that may run twice but must not be lost: late acknowledgement,
 redelivery when a worker is lost, and a visibility time-out longer than any job. Nothing else is changed but
@@ -95,7 +95,11 @@ def _prepare_rows() -> None:
     engine, session_of = manager.create_session(app.conf.beat_dburi, schema="celery_schema")
     manager.prepare_models(engine, schema="celery_schema")
     with session_of() as session:
-        every = CrontabSchedule(timezone="UTC") if job.CRON else IntervalSchedule(every=job.PERIOD, period=Period.SECONDS)
+        every = (
+            CrontabSchedule(timezone="UTC")
+            if job.CRON
+            else IntervalSchedule(every=job.PERIOD, period=Period.SECONDS)
+        )
         session.add(every)
         session.commit()
         for name, entry in entries().items():

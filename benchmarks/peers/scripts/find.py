@@ -18,17 +18,18 @@ Spans = list[tuple[str, int, int]]
 
 
 def scrubadub(*, timed: bool) -> Callable[[str], Spans]:
-    """Every detector it has without a model, for the United States and for Britain, dates of birth among them.
+    """Every detector it has without a model, for the United States and for Britain, with dates of birth.
 
     What is timed is the scrubber it makes when nothing is said, once.
     """
     import scrubadub as library
     from scrubadub.detectors import DateOfBirthDetector
 
-    scrubbers = [library.Scrubber(locale=locale) for locale in ("en_US", "en_GB")[: 1 if timed else 2]]
+    locales = ("en_US",) if timed else ("en_US", "en_GB")
+    scrubbers = [library.Scrubber(locale=locale) for locale in locales]
     if not timed:
-        for scrubber in scrubbers:
-            scrubber.add_detector(DateOfBirthDetector(locale=scrubber._locale))
+        for scrubber, locale in zip(scrubbers, locales, strict=True):
+            scrubber.add_detector(DateOfBirthDetector(locale=locale))
 
     def find(text: str) -> Spans:
         return sorted(
@@ -44,7 +45,7 @@ def scrubadub(*, timed: bool) -> Callable[[str], Spans]:
 
 
 def datafog(*, timed: bool) -> Callable[[str], Spans]:
-    """Its engine of expressions; with its German kinds, which it has to be asked for, where nothing is timed."""
+    """Its engine of expressions, with its German kinds where nothing is timed: they have to be asked for."""
     from datafog.engine import scan
 
     locales = None if timed else ["de"]

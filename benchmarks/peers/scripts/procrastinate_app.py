@@ -15,7 +15,9 @@ import procrastinate
 import psycopg_pool
 
 CONCURRENCY = 10
-app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=job.DATABASE, min_size=4, max_size=20))
+app = procrastinate.App(
+    connector=procrastinate.PsycopgConnector(conninfo=job.DATABASE, min_size=4, max_size=20)
+)
 _pool: list[psycopg_pool.AsyncConnectionPool[Any]] = []
 
 
