@@ -14,7 +14,7 @@ Occurrence = tuple[int, float]
 
 @dataclass(frozen=True)
 class Lateness:
-    """Seconds from due to committed; what never was is as late as the measurement was long (`most`)."""
+    """Seconds from due to committed; what never was is as late as it was at the end, `most` or more."""
 
     due: int
     done: int
@@ -37,7 +37,7 @@ def lateness(records: Records, dues: set[Occurrence], end: float) -> Lateness:
             first[task, due] = min(committed, first.get((task, due), committed))
     began = min(due for _, due in dues)
     most = end - max(due for _, due in dues)
-    late = sorted(first.get(one, one[1] + most) - one[1] for one in dues)
+    late = sorted(first.get(one, end) - one[1] for one in dues)
     lasted = max(first.values(), default=end) - began
     return Lateness(
         len(dues), len(first), percentile(late, 0.5), percentile(late, 0.99), most, len(first) / lasted

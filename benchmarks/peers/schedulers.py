@@ -25,7 +25,8 @@ T = TypeVar("T")
 PREPARING = 10.0  # seconds for the tasks to be stored, beside what each takes
 LEAD = 12.0  # seconds for the processes to start, beside what each task takes
 PATIENCE = 20.0  # after the last is due
-PAUSES = (1.0, 3.5)  # between two kills
+# Between two kills; each process has two of them to start in, of which ours needs most.
+PAUSES = (2.0, 5.0)
 KILLING = 20.0  # seconds of the last minute in which there are kills
 SEED = 20_261
 
@@ -104,8 +105,7 @@ def killed(
     with stage(system, job, both, python) as on, started(on) as fleet:
         time.sleep(max(0.0, job.start - 2 - time.time()))
         kill_in_turns(fleet, job.start + job.period * (minutes - 1) + KILLING)
-        end = time.time() + 2 * job.recovery + 5
-        while time.time() < min(end, job.start + job.period * minutes - 1):
+        while time.time() < job.start + job.period * minutes - 1:
             fleet.look()
             time.sleep(0.5)
         dues = job.dues(minutes)
