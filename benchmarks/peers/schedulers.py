@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import tempfile
@@ -24,6 +25,7 @@ T = TypeVar("T")
 
 PREPARING = 10.0  # seconds for the tasks to be stored, beside what each takes
 LEAD = 12.0  # seconds for the processes to start, beside what each task takes
+PER_LOAD = 2.0  # more of them on a busy machine, where trials are made
 PATIENCE = 20.0  # after the last is due
 # Between two kills; each process has two of them to start in, of which ours needs most.
 PAUSES = (2.0, 5.0)
@@ -56,7 +58,7 @@ def patiently(measure: Callable[[float], T]) -> T:
 
 
 def lead(system: System, tasks: int) -> float:
-    return LEAD + system.starting * tasks
+    return LEAD + PER_LOAD * os.getloadavg()[0] + system.starting * tasks
 
 
 def whole(system: System, tasks: int) -> float:
@@ -70,9 +72,9 @@ def started(on: Stage) -> Iterator[Fleet]:
     tell(f"{time.strftime('%X')} {system.name}, {job.tasks:,} tasks")
     on.prepare()
     spare = job.start - time.time() - lead(system, job.tasks)
-    if spare < 0:
+    if spare < -5:
         raise TooLateError
-    time.sleep(spare)
+    time.sleep(max(0.0, spare))
     with running(on) as fleet:
         yield fleet
 
