@@ -30,6 +30,7 @@ PATIENCE = 20.0  # after the last is due
 # Between two kills; each process has two of them to start in, of which ours needs most.
 PAUSES = (2.0, 5.0)
 KILLING = 20.0  # seconds of the last minute in which there are kills
+RECOVERING = 45.0  # seconds beyond the last minute, where something is still missing
 SEED = 20_261
 
 
@@ -140,6 +141,8 @@ def _killed(
             fleet.look()
             time.sleep(0.5)
         dues = job.dues(minutes)
+        # What is not there yet may only be late: who takes long to start has had little time on a busy machine.
+        wait_until_done(on, dues, time.time() + RECOVERING)
         return said({name: counts(records, dues) for name, records in on.records().items()}), fleet.kills
 
 
