@@ -141,7 +141,7 @@ def _killed(
             fleet.look()
             time.sleep(0.5)
         dues = job.dues(minutes)
-        # What is not there yet may only be late: who takes long to start has had little time on a busy machine.
+        # What is not there yet may only be late: on a busy machine some take long to start.
         wait_until_done(on, dues, time.time() + RECOVERING)
         return said({name: counts(records, dues) for name, records in on.records().items()}), fleet.kills
 
