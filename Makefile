@@ -3,7 +3,7 @@ UV = python3 -m uv
 
 N ?= 2000
 
-.PHONY: check test acceptance storm deletion import sabotage bench lock format
+.PHONY: check test acceptance storm deletion import sabotage bench peers lock format
 
 check:
 	.ci/check
@@ -29,6 +29,9 @@ sabotage:
 
 bench:
 	$(UV) run python -m benchmarks
+
+peers:
+	$(UV) run --group bench python -m benchmarks peers $(if $(JSON),--json $(JSON))
 
 lock:
 	$(UV) pip compile pyproject.toml --universal --upgrade --generate-hashes --no-header \
