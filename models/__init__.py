@@ -49,7 +49,7 @@ from models.privacy import (
     PiiToken,
 )
 from models.retention import Kept, LegalHold, RetentionRule
-from models.runs import ACTIVE, OPEN, ErrorClass, Reason, Run, RunState, RunStep, Trigger
+from models.runs import ACTIVE, OPEN, UNHAPPY, ErrorClass, Reason, Run, RunState, RunStep, Trigger
 from models.secrets import Secret, SecretType
 from models.tasks import (
     Action,
@@ -72,6 +72,7 @@ __all__ = [
     "OPEN",
     "SLICED",
     "UNFINISHED",
+    "UNHAPPY",
     "Ability",
     "Account",
     "Action",

@@ -21,7 +21,7 @@ TEMPLATES = Environment(
 SECTIONS = (
     ("conversations", "/conversations", "Conversations"),
     ("tasks", "/tasks", "Tasks"),
-    ("runs", "/", "Runs"),
+    ("runs", "/runs", "Runs"),
     ("jobs", "/jobs", "Jobs"),
     ("bots", "/bots", "Bots"),
     ("contacts", "/contacts", "Contacts"),

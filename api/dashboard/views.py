@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from models import Message, PiiState, Run, RunStep, Task, TaskState
+from models import OPEN, Message, PiiState, Run, RunStep, Task, TaskState
 
 TRIGGERS = {
     "schedule": "on schedule",
@@ -36,6 +36,7 @@ class RunView:
     task_id: str | None
     deleted: bool
     state: str
+    open: bool
     trigger: str
     schedule: str | None
     when: Instant
@@ -88,6 +89,7 @@ def run_view(run: Run, task: Task | None) -> RunView:
         task_id=str(run.task_id) if run.task_id else None,
         deleted=task is not None and task.state == TaskState.DELETED,
         state=run.state,
+        open=run.state in OPEN,
         trigger=TRIGGERS.get(run.trigger, run.trigger),
         schedule=task.schedule if task else None,
         when=instant(run.scheduled_for or run.created_at, zone),
