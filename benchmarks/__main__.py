@@ -6,6 +6,7 @@ import sys
 
 from benchmarks import (
     api,
+    dashboard,
     deletes,
     exports,
     firing,
@@ -34,6 +35,7 @@ ALL = {
     "importing": importing,
     "knowledge": knowledge,
     "sockets": sockets,
+    "dashboard": dashboard,
 }
 
 named = [name for name in sys.argv[1:] if name in ALL]

@@ -257,7 +257,7 @@ def test_a_run_of_every_kind_has_a_page(browser, context, account, leases):
     waiting = a_pending_run(context, account)
     page = Page(browser.get(f"/runs/{waiting.id}"))
     assert "No worker has taken it up yet." in page.text
-    assert any(meta.get("http-equiv") == "refresh" for meta in page.all("meta"))
+    assert any(part.get("hx-get") == f"/runs/{waiting.id}" for part in page.all("div"))
     turn = a_pending_turn(context, account)
     assert "Turn in a conversation" in Page(browser.get(f"/runs/{turn.id}")).text
     a_due_task(context, account, late=timedelta(hours=30), schedule="@every 24h")
