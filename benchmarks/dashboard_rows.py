@@ -143,7 +143,9 @@ def _tenant(context: Context, name: str) -> Tenant:
             JOBS,
             (
                 "INSERT INTO jobs (id, account_id, kind, state, params, total, done, started_at, finished_at)"
-                " SELECT uuidv7(), :a, 'delete', 'completed', '{\"what\": \"messages\"}', 900 + n, 900 + n, now(), now()"
+                " SELECT uuidv7(), :a, 'delete', 'completed',"
+                " jsonb_build_object('what', 'messages', 'filter', '{}'::jsonb, 'until', now()),"
+                " 900 + n, 900 + n, now(), now()"
             ),
         ),
     }
