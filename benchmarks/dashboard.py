@@ -144,7 +144,7 @@ async def look(port: int, filled: Filled, secrets: list[str], job: uuid.UUID, as
             figures[name] = {
                 "p50_ms": support.median(spans),
                 "p95_ms": support.percentile(spans, 0.95),
-                "most_ms": max(spans),
+                "least_ms": min(spans),
                 "refused": refused,
             }
 
@@ -180,7 +180,7 @@ def measure(both: Servers, messages: int, asked: int) -> tuple[Filled, dict[str,
         floor = {"p50_ms": support.median(spans), "p95_ms": support.percentile(spans, 0.95)}
         with serving(context) as (port, _):
             figures = asyncio.run(look(port, filled, secrets, job, asked))
-        return filled, {"floor: SELECT 1": {**floor, "most_ms": max(spans), "refused": 0}, **figures}
+        return filled, {"floor: SELECT 1": {**floor, "least_ms": min(spans), "refused": 0}, **figures}
 
 
 def opened(context: Context, filled: Filled) -> tuple[list[str], uuid.UUID]:
@@ -203,7 +203,7 @@ def main() -> None:
     rows = [
         (
             name,
-            *(f"{one[key]:.1f}" for key in ("p50_ms", "p95_ms", "most_ms")),
+            *(f"{one[key]:.1f}" for key in ("least_ms", "p50_ms", "p95_ms")),
             "" if "floor" in name else f"{one['refused']} refused" if one["refused"] else _verdict(one),
         )
         for name, one in figures.items()
@@ -212,7 +212,7 @@ def main() -> None:
         f"Pages over {filled.messages:,} messages in {filled.conversations:,} conversations"
         f" (stored in {filled.seconds:.0f} s), each asked for {given.asked} times"
     )
-    support.show(title, ("page", "p50 ms", "p95 ms", "most", f"< {GOAL:.0f} ms"), rows)
+    support.show(title, ("page", "least ms", "p50 ms", "p95 ms", f"< {GOAL:.0f} ms"), rows)
     support.write("dashboard", given, figures)
 
 
