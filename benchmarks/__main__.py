@@ -6,6 +6,7 @@ import sys
 
 from benchmarks import (
     api,
+    dashboard,
     deletes,
     exports,
     firing,
@@ -35,6 +36,7 @@ ALL = {
     "importing": importing,
     "knowledge": knowledge,
     "sockets": sockets,
+    "dashboard": dashboard,
 }
 
 # Only where it is named: it installs others' programs, and takes half an hour.

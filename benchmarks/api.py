@@ -35,6 +35,7 @@ API = "/api/v1/conversation"
 UNLIMITED = {
     **{f"CRONTALK_RATE_{kind}": "6000000/m" for kind in ("READ", "WRITE", "TURN")},
     "CRONTALK_RATE_CHAT_MESSAGE": "off",
+    "CRONTALK_RATE_CHAT_LIST": "off",
     "CRONTALK_SOCKETS_ADDRESS": "100000",
     "CRONTALK_SOCKETS_ACCOUNT": "100000",
 }

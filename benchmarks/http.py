@@ -10,11 +10,12 @@ from typing import Any, Self
 
 
 class Client:
-    """One connection with one token. Asks one thing at a time."""
+    """One connection with one token, or with the cookie of the pages. Asks one thing at a time."""
 
-    def __init__(self, port: int, token: str) -> None:
+    def __init__(self, port: int, token: str, *, cookie: bool = False) -> None:
         self._port = port
-        self._head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
+        login = f"Cookie: crontalk=own.{token}" if cookie else f"Authorization: Bearer {token}"
+        self._head = f"Host: 127.0.0.1\r\n{login}\r\n"
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
 
@@ -28,18 +29,25 @@ class Client:
     async def get(self, path: str) -> Any:
         return await self._ask(f"GET {path} HTTP/1.1\r\n{self._head}\r\n".encode())
 
+    async def page(self, path: str) -> tuple[int, bytes]:
+        """The status and the body, whatever they are."""
+        return await self._answer(f"GET {path} HTTP/1.1\r\n{self._head}\r\n".encode())
+
     async def post(self, path: str, document: dict[str, Any]) -> Any:
         body = json.dumps(document).encode()
         kind = f"Content-Type: application/json\r\nContent-Length: {len(body)}"
         return await self._ask(f"POST {path} HTTP/1.1\r\n{self._head}{kind}\r\n\r\n".encode() + body)
 
     async def _ask(self, request: bytes) -> Any:
+        status, body = await self._answer(request)
+        assert status == 200, body
+        return json.loads(body)
+
+    async def _answer(self, request: bytes) -> tuple[int, bytes]:
         self._writer.write(request)
         head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
         length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
-        body = json.loads(await self._reader.readexactly(length))
-        assert b" 200 " in head.partition(b"\r\n")[0], body
-        return body
+        return int(head.split(b" ", 2)[1]), await self._reader.readexactly(length)
 
 
 async def timed(

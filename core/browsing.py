@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import uuid
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, text, true
+from sqlalchemy import ARRAY, ColumnElement, Uuid, and_, any_, func, literal, select, text, true
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import TextClause
 
 from core.context import account_of
 from core.errors import InvalidInput
 from core.queries import Query
-from core.rows import checked_text, page
-from core.search import TooLong, briefly, matching, within_time
+from core.rows import as_id, checked_text, page
+from core.search import RARE, TooLong, briefly, matching, matching_each, within_time
 from core.selection import MOST_IDS
-from models import Bot, Contact, Conversation, Dataset, Message, PiiState, Skillset, Task
+from models import Bot, Contact, Conversation, Dataset, Message, MessageType, PiiState, Skillset, Task
 
 MOST_NAMED = 100  # rows that one name may mean
 COUNTED = 100  # messages of a conversation that a list counts
@@ -49,6 +52,21 @@ LAST = text(
 )
 SNIPPET_TIME = 700  # milliseconds
 
+# The newest conversations, and of their messages so many, are looked through before an index is asked: what a
+# page needs of common words is there, and an index would first list each of their places.
+NEWEST = 1000
+LOOKED_THROUGH = (1000, 20_000)
+
+# In which conversations a kind of message is that most have none of; the newest, from an index alone.
+PRIVATE = text(
+    "SELECT conversation_id FROM messages WHERE account_id = :account AND pii_types IS NOT NULL"
+    " ORDER BY conversation_id DESC LIMIT :most"
+)
+UNSPOKEN = text(
+    "SELECT conversation_id FROM messages WHERE account_id = :account AND type = :type"
+    " AND type NOT IN ('user', 'bot') ORDER BY conversation_id DESC LIMIT :most"
+)
+
 
 @dataclass(frozen=True)
 class Glimpse:
@@ -72,7 +90,13 @@ def find_conversations(
 
     """
     with within_time(session, query.text or None):
-        return page(session, Conversation, *_conditions(session, query), take=take, before=before)
+        where = _filtered(session, query)
+        if query.words:
+            found = _among_the_newest(session, query.words, where, take, before)
+            if found is not None:
+                return found
+            where.append(matching(session, query.words))
+        return page(session, Conversation, *where, take=take, before=before)
 
 
 def selected_by(session: Session, query: Query) -> dict[str, Any]:
@@ -97,9 +121,10 @@ def selected_by(session: Session, query: Query) -> dict[str, Any]:
             times = {key: query.instant(key) for key in TIMES if key in query.filters}
             return {**links, **times, "source": query.first("source"), "status": query.first("status")}
     with within_time(session, query.text):
-        found = select(Conversation.id).where(
-            Conversation.account_id == account_of(session), *_conditions(session, query)
-        )
+        where = _filtered(session, query)
+        if query.words:
+            where.append(matching(session, query.words))
+        found = select(Conversation.id).where(Conversation.account_id == account_of(session), *where)
         ids = list(session.scalars(found.order_by(Conversation.id.desc()).limit(MOST_IDS + 1)))
     if not ids:
         raise InvalidInput("Nothing matches this search.")
@@ -166,9 +191,40 @@ LINKS: Mapping[str, tuple[type[Bot | Contact | Task], ColumnElement[Any]]] = {
     "contact": (Contact, Conversation.__table__.c.contact_id),
 }
 TIMES = frozenset({"before", "after"})
+SPOKEN = frozenset({MessageType.USER, MessageType.BOT})
 
 
-def _conditions(session: Session, query: Query) -> list[ColumnElement[bool]]:
+def _among_the_newest(
+    session: Session,
+    words: str,
+    where: Sequence[ColumnElement[bool]],
+    take: int,
+    before: uuid.UUID | str | None,
+) -> list[Conversation] | None:
+    """The page, if so few messages have to be read for it; None: the words are too rare to say."""
+    newest = select(Conversation.id, Conversation.next_seq).where(
+        Conversation.account_id == account_of(session), *where
+    )
+    if before is not None:
+        newest = newest.where(Conversation.id < as_id(before, Conversation))
+    rows = session.execute(newest.order_by(Conversation.id.desc()).limit(NEWEST)).all()
+    for most in LOOKED_THROUGH:
+        read = list(accumulate(row.next_seq for row in rows))
+        reached = bisect_right(read, most)
+        whole = reached == len(rows) < NEWEST
+        if not reached:
+            return [] if whole else None
+        since = Conversation.id >= rows[reached - 1].id
+        found = page(session, Conversation, *where, since, matching_each(words), take=take, before=before)
+        if whole or len(found) == take:
+            return found
+        if len(found) * 4 < take:  # an index lists the places of such words sooner
+            break
+    return None
+
+
+def _filtered(session: Session, query: Query) -> list[ColumnElement[bool]]:
+    """The conditions of the filters, without the words."""
     where: list[ColumnElement[bool]] = [
         column.in_(_meant(session, key, query.filters[key]))
         for key, (_, column) in LINKS.items()
@@ -184,17 +240,37 @@ def _conditions(session: Session, query: Query) -> list[ColumnElement[bool]]:
     if after := query.instant("after"):
         where.append(Conversation.created_at >= after)
     if query.first("has"):
-        where.append(_holds(Message.pii_types.is_not(None)))
+        where.append(_rarely(session, [(PRIVATE, {})], Message.pii_types.is_not(None)))
     if types := query.filters.get("type"):
-        where.append(_holds(Message.type.in_(types)))
-    if query.words:
-        where.append(matching(session, query.words))
+        condition = Message.type.in_(types)
+        if SPOKEN.isdisjoint(types):
+            asked = [(UNSPOKEN, {"type": one}) for one in sorted(set(types))]
+            where.append(_rarely(session, asked, condition & Message.type.not_in(sorted(SPOKEN))))
+        else:
+            where.append(_holds(condition))
     return where
+
+
+def _rarely(
+    session: Session,
+    asked: Sequence[tuple[TextClause, Mapping[str, Any]]],
+    condition: ColumnElement[bool],
+) -> ColumnElement[bool]:
+    """As `_holds`, of what most conversations have none of: where they are few, among those that are known;
+    otherwise from the newest of them on.
+    """
+    values = {"account": account_of(session), "most": RARE + 1}
+    lists = [list(session.scalars(statement, {**values, **more})) for statement, more in asked]
+    ids = {one for found in lists for one in found}
+    if all(len(found) <= RARE for found in lists):
+        return and_(Conversation.id == any_(literal(list(ids), ARRAY(Uuid()))), _holds(condition))
+    return and_(Conversation.id <= max(ids), _holds(condition))
 
 
 def _holds(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     """A LIMIT where EXISTS would do, and IS TRUE: the conversations are gone through newest first."""
     found = select(true()).where(
+        Message.account_id == Conversation.account_id,
         Message.conversation_id == Conversation.id,
         condition,
         Message.pii_state.is_distinct_from(PiiState.BLOCKED),

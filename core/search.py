@@ -46,10 +46,8 @@ def matching(session: Session, words: str) -> ColumnElement[bool]:
         InvalidInput: too long, or no text.
 
     """
-    checked_text(words, "The search", longest=LONGEST, empty=True)
+    query = _read(words)
     values = {"account": account_of(session), "words": words, "most": RARE + 1}
-    simple: ColumnElement[str] = literal_column("'simple'::regconfig")
-    query = select(func.websearch_to_tsquery(simple, words)).scalar_subquery()
     rare: set[uuid.UUID] = set()
     common: list[ColumnElement[bool]] = []
     for statement, condition in ((SAID, _said(query)), (NAMED, _named(query))):
@@ -61,16 +59,35 @@ def matching(session: Session, words: str) -> ColumnElement[bool]:
     return or_(Conversation.id == any_(literal(list(rare), ARRAY(Uuid()))), *common)
 
 
+def matching_each(words: str) -> ColumnElement[bool]:
+    """The same for a few conversations that are looked at one by one: no index is asked about the words.
+
+    Raises:
+        InvalidInput: too long, or no text.
+
+    """
+    query = _read(words)
+    return or_(_said(query), _named(query))
+
+
+def _read(words: str) -> ColumnElement[str]:
+    checked_text(words, "The search", longest=LONGEST, empty=True)
+    simple: ColumnElement[str] = literal_column("'simple'::regconfig")
+    return select(func.websearch_to_tsquery(simple, words)).scalar_subquery()
+
+
 def _named(query: ColumnElement[str]) -> ColumnElement[bool]:
     """IS TRUE keeps the index out of it: the planner expects few matches, and would sort them all."""
     return literal_column(ABOUT).bool_op("@@")(query).is_(True)
 
 
 def _said(query: ColumnElement[str]) -> ColumnElement[bool]:
-    """A LIMIT where EXISTS would do: the planner would hash every match of the installation for an EXISTS."""
+    """A LIMIT where EXISTS would do: the planner would hash every match of the installation for an EXISTS.
+    IS TRUE as above: it would have the index list a common word's places anew for every conversation.
+    """
     found = select(true()).where(
         Message.conversation_id == Conversation.id,
-        Message.search.bool_op("@@")(query),
+        Message.search.bool_op("@@")(query).is_(True),
         Message.pii_state.is_distinct_from(PiiState.BLOCKED),
     )
     return found.limit(1).scalar_subquery().is_(True)

@@ -152,6 +152,17 @@ class Message(Base):
             postgresql_using="gin",
             postgresql_where=text("pii_types IS NOT NULL"),
         ),
+        # Which conversations hold personal data, and messages that are neither a user's nor a bot's.
+        Index(
+            "ix_messages_pii", "account_id", "conversation_id", postgresql_where=text("pii_types IS NOT NULL")
+        ),
+        Index(
+            "ix_messages_unspoken",
+            "account_id",
+            "type",
+            "conversation_id",
+            postgresql_where=text("type NOT IN ('user', 'bot')"),
+        ),
         # What turns have summed up: it goes with any message before it.
         Index(
             "ix_messages_checkpoints",

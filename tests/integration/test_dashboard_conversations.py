@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from urllib.parse import quote
 
 import pytest
@@ -363,6 +364,52 @@ def test_nothing_to_delete_is_said(browser, context, account, data):
     answer = browser.post("/conversations/delete/preview", data=data, headers=OURS)
     assert answer.status_code == 400
     assert answer.headers["content-type"].startswith("text/html")
+
+
+@pytest.mark.parametrize("rare", [0, 2, 5000])
+@pytest.mark.parametrize("looked_through", [(1, 2), (4, 30), (1000, 20_000)])
+def test_however_it_is_looked_for_the_same_is_found(context, account, monkeypatch, rare, looked_through):
+    monkeypatch.setattr("core.browsing.LOOKED_THROUGH", looked_through)
+    monkeypatch.setattr("core.browsing.NEWEST", looked_through[1])
+    monkeypatch.setattr("core.browsing.RARE", rare)
+    monkeypatch.setattr("core.search.RARE", rare)
+    other = an_account(context, "Grace")
+    made = []
+    for n in range(12):
+        kind = MessageType.ACTIVITY if n % 5 == 0 else MessageType.USER
+        words = "often " + ("seldom" if n in {1, 7} else "else")
+        made.append(str(said(context, account, "a start", words, kind=kind, name=f"Talk {n}").id))
+        said(context, other, "often seldom", kind=kind)
+    hidden = str(said(context, account, "often seldom", kind=MessageType.ACTIVITY).id)
+    execute(context, "UPDATE messages SET pii_state = 'blocked' WHERE conversation_id = :id", id=hidden)
+    execute(
+        context,
+        "UPDATE messages SET pii = '[]', pii_types = '{EMAIL_ADDRESS}' WHERE conversation_id = ANY(:ids)",
+        ids=[uuid.UUID(made[n]) for n in (0, 3, 7)] + [uuid.UUID(hidden)],
+    )
+    wanted = {
+        "often": range(12),
+        "seldom": (1, 7),
+        "often -seldom": (0, 2, 3, 4, 5, 6, 8, 9, 10, 11),
+        "nowhere": (),
+        "talk": range(12),
+        "has:pii": (0, 3, 7),
+        "has:pii seldom": (7,),
+        "type:activity": (0, 5, 10),
+        "type:activity type:reasoning often": (0, 5, 10),
+        "type:activity type:user": range(12),
+        "type:checkpoint": (),
+    }
+    for q, places in wanted.items():
+        found, before = [], None
+        while True:
+            with context.transaction(account) as session:
+                page = find_conversations(session, read_query(q), take=4, before=before)
+            found += [str(one.id) for one in page]
+            if len(page) < 4:
+                break
+            before = page[-1].id
+        assert found == [made[n] for n in reversed(places)], q
 
 
 def test_a_search_that_takes_long_is_refused_in_time(browser, context, account, monkeypatch):

@@ -40,7 +40,7 @@ def test_a_list_says_when_in_words_and_how_it_went(browser, context, account, le
     assert "every 5 minutes" in page.text
     assert "Asia/Tokyo" in page.text
     assert "50 %" in page.text
-    strips = [a["title"] for a in page.all("a") if "title" in a]
+    strips = [a["title"] for a in page.all("li") if "title" in a]
     assert [words.partition(":")[0] for words in strips] == ["succeeded", "failed, quota"]
 
 
