@@ -3,7 +3,9 @@ UV = python3 -m uv
 
 N ?= 2000
 
-.PHONY: check test acceptance storm deletion import sabotage bench peers lock format
+T ?= 60
+
+.PHONY: check test acceptance storm deletion import sabotage security isolation fuzz schemathesis bench peers lock format
 
 check:
 	.ci/check
@@ -26,6 +28,19 @@ import:
 sabotage:
 	$(UV) run pytest tests/acceptance/storm/test_sabotage.py \
 		tests/acceptance/storm/sabotage_of_the_whole.py
+
+security:
+	.ci/security
+
+isolation:
+	$(UV) run python -m pytest -p tests.mutants.plugin -q -n 0 -s tests/integration
+
+fuzz:
+	.ci/fuzz $(T)
+
+schemathesis:
+	SCHEMA_EXAMPLES=$(if $(EXAMPLES),$(EXAMPLES),200) SCHEMA_SEED=$(if $(SEED),$(SEED),1) \
+		$(UV) run pytest -n 0 --timeout 7200 --reruns 0 tests/acceptance/test_schema.py
 
 bench:
 	$(UV) run python -m benchmarks

@@ -283,7 +283,7 @@ def _is_free(port: int) -> bool:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 (our own address)
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 (our own address)  # nosec B310
             return bool(answer.status == 200)
     except OSError:
         return False

@@ -16,7 +16,7 @@ from pathlib import Path
 from core.errors import Conflict, Unavailable
 
 OLDEST_POSTGRES = 15
-CACHE_ROOT = Path("/var/tmp")  # noqa: S108 - survives a reboot, open to every user; ownership is checked
+CACHE_ROOT = Path("/var/tmp")  # noqa: S108 (outlives a reboot; ownership is checked)  # nosec B108
 DEBIAN_ROOT = Path("/usr/lib/postgresql")
 
 

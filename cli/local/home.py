@@ -20,7 +20,7 @@ from core.errors import Conflict, InvalidInput
 
 # The kernel's sun_path, less its closing NUL.
 SOCKET_PATH_LIMIT = 103 if sys.platform == "darwin" else 107
-SHORT_ROOT = Path("/tmp")  # noqa: S108 - socket paths must be short; ownership and mode are checked
+SHORT_ROOT = Path("/tmp")  # noqa: S108 (short paths for sockets; owner and mode are checked)  # nosec B108
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

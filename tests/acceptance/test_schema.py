@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 
 import httpx2
@@ -21,8 +22,8 @@ from tests.knowledge import some_knowledge
 
 pytestmark = pytest.mark.acceptance
 
-SEED = 20_260_101
-EXAMPLES = 14
+SEED = int(os.environ.get("SCHEMA_SEED", "20260101"))
+EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "14"))  # `make schemathesis` asks more
 PATIENCE = 30  # seconds for one request
 CHECKS = [
     checks.not_a_server_error,

@@ -1,0 +1,81 @@
+"""Walls between accounts that no route shows by itself: tokens, keys of writes, quotas, buckets, jobs."""
+
+from __future__ import annotations
+
+import pytest
+
+from core import idempotency, quotas
+from core.accounts import create_token, list_tokens, revoke_token
+from core.buckets import SET_BACK, Buckets, forget_bucket
+from core.errors import NotFound
+from core.rates import parse_rate
+from tests.factories import an_account, execute, rows
+
+
+@pytest.fixture
+def other(context):
+    return an_account(context, "Grace")
+
+
+def test_another_accounts_tokens_are_neither_listed_nor_ended(context, account, other):
+    with context.transaction() as session:
+        mine, theirs = create_token(session, account, "mine")[0], create_token(session, other, "theirs")[0]
+    with context.transaction(account) as session:
+        assert [token.id for token in list_tokens(session)] == [mine.id]
+        with pytest.raises(NotFound):
+            revoke_token(session, theirs.id)
+    (kept,) = rows(context, "SELECT revoked_at FROM api_tokens WHERE id = :id", id=theirs.id)
+    assert kept["revoked_at"] is None
+
+
+def test_two_accounts_may_use_one_key_of_a_write_and_hear_their_own_answers(context, account, other):
+    # The same owner and request: only the account tells these two apart.
+    key = idempotency.make_key("k", "owner", "request")
+    told = {account: {"count": 1}, other: {"count": 2}}
+    for whose, answer in told.items():
+        with context.transaction(whose) as session:
+            assert idempotency.begin(session, key) is None
+            idempotency.finish(session, key, answer)
+    for whose, answer in told.items():
+        with context.transaction(whose) as session:
+            assert idempotency.begin(session, key) == answer
+            assert idempotency.was_done(session, whose, "k", "owner")
+    with context.transaction(account) as session:
+        idempotency.let_go(session, key)
+    assert len(rows(context, "SELECT FROM idempotency_keys WHERE account_id = :id", id=other)) == 1
+    assert not rows(context, "SELECT FROM idempotency_keys WHERE account_id = :id", id=account)
+
+
+def test_what_another_account_uses_and_may_use_is_not_mine(context, account, other):
+    execute(
+        context,
+        "INSERT INTO usage_days (account_id, day, slot, conversations, messages, runs, model_calls,"
+        " input_tokens, output_tokens) VALUES (:id, current_date, 0, 5, 5, 5, 5, 5, 5)",
+        id=other,
+    )
+    with context.transaction(account) as session:
+        used = session.execute(quotas.USED, {"account": account}).mappings().one()
+        session.execute(quotas.KEEP, {"account": account, "limits": {"messages": 1}})
+    assert dict(used) == {"messages": 0, "conversations": 0, "tokens": 0}
+    assert (
+        rows(context, "SELECT settings FROM accounts WHERE id = :id", id=other)[0]["settings"].get("limits")
+        is None
+    )
+
+
+def test_another_accounts_bucket_is_neither_taken_from_nor_forgotten(context, account, other):
+    for whose in (other, account):
+        execute(
+            context,
+            "INSERT INTO rate_buckets (account_id, kind, tokens, updated_at)"
+            " VALUES (:id, 'delete', 7, now() - interval '1 hour')",
+            id=whose,
+        )
+    before = rows(context, "SELECT * FROM rate_buckets WHERE account_id = :id", id=other)
+    with context.transaction(account) as session:
+        bucket = Buckets(session, account, [("delete", parse_rate("100/s"))])
+        bucket.take(bucket.grant(5).count)
+        session.execute(SET_BACK, {"account": account, "kind": "delete"})
+        forget_bucket(session, account, "delete")
+    assert rows(context, "SELECT * FROM rate_buckets WHERE account_id = :id", id=other) == before
+    assert not rows(context, "SELECT * FROM rate_buckets WHERE account_id = :id", id=account)

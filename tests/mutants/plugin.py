@@ -1,0 +1,171 @@
+"""Runs the isolation tests as they are, then again for every place that keeps to one account, without it.
+
+All mutants live in one process: every place asks which of them is the one that gives way now.
+"""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+import re
+import signal
+import time
+from collections import defaultdict
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from _pytest.runner import runtestprotocol
+from sqlalchemy import Engine, event
+
+from tests.mutants import places
+
+# Tests that are about who may see whose. The matrix of tokens has nothing to say about rows of others.
+ABOUT = re.compile(
+    r"another_account|anothers?_|foreign|other_account|two_accounts|other_tenants|two_tenants|nobodys_to_change"
+    r"|accounts_own|callers_own|out_of_reach|opens_no_conversation_of_others|of_its_own_account|_isolat"
+    r"|somebody_elses|passed_by|of_one_account|out_of_another|its_own_tasks"
+)
+PATIENCE = 60  # seconds for one test under a mutant: one that hangs has noticed
+MARK = re.compile(r"/\*m(\d+)\*/")
+
+
+class Mutants:
+    """What the loosened program asks."""
+
+    active: int | None = None
+    test: str | None = None
+
+    def __init__(self) -> None:
+        self.reached: dict[int, set[str]] = defaultdict(set)
+
+    def here(self, number: int) -> bool:
+        if self.test is not None:
+            self.reached[number].add(self.test)
+        return number == self.active
+
+    def compared(self, number: int, found, loose):
+        return loose if self.here(number) else found
+
+    def guard(self, number: int, guard, name: str):
+        if not self.here(number):
+            return guard
+        from core import rows
+
+        def anybodys(session, table, row_id, *, lock=False):
+            row = session.get(table, rows.as_id(row_id, table), with_for_update=lock or None)
+            if row is None:
+                raise rows.not_found(table)
+            return row
+
+        def anybodys_ids(session, table, wanted):
+            alternatives = [wanted] if isinstance(wanted, str) or not hasattr(wanted, "__iter__") else wanted
+            return [anybodys(session, table, row_id).id for row_id in alternatives]
+
+        return anybodys_ids if name == "own_ids" else anybodys
+
+    def rewritten(self, statement: str) -> str:
+        for number in map(int, MARK.findall(statement)):
+            if self.here(number):
+                kept = r"(?:\w+\.)?\w+ = (?:ANY\(CAST\([^()]*AS uuid\[\]\)\)|[^\s()]+(?:\([^()]*\)s\S*)?)"
+                statement, count = re.subn(rf"{kept} /\*m{number}\*/", "TRUE", statement)
+                assert count, statement
+        return statement
+
+
+mutants = Mutants()
+builtins.__mutants__ = mutants  # type: ignore[attr-defined]
+places.install()
+
+
+@event.listens_for(Engine, "before_cursor_execute", retval=True)
+def _before(_connection, _cursor, statement, parameters, _context, _many):
+    return mutants.rewritten(statement), parameters
+
+
+def pytest_collection_modifyitems(config, items):
+    items[:] = [item for item in items if ABOUT.search(item.name)]
+
+
+def pytest_runtestloop(session):
+    if session.config.option.collectonly:
+        return None
+    items, tests = session.items, {item.nodeid: item for item in session.items}
+    broken = [item.nodeid for item in items if _failed(item, items, note=True)]
+    assert not broken, f"These fail without any mutant: {broken}"
+    chosen = os.environ.get("CRONTALK_MUTANTS", "")
+    report = []
+    for place in places.PLACES:
+        if not re.search(chosen, str(place)):
+            continue
+        reaching = sorted(
+            mutants.reached[place.number], key=lambda name: sum(name in r for r in mutants.reached.values())
+        )
+        mutants.active, began = place.number, time.monotonic()
+        caught = next((name for name in reaching if _failed(tests[name], items)), None)
+        mutants.active = None
+        state = "caught" if caught else "survived" if reaching else "not reached"
+        report.append({"place": str(place), "state": state, "by": caught, "tried": len(reaching)})
+        print(
+            f"{state:11} {place} [{time.monotonic() - began:.1f} s, {len(reaching)}] {caught or ''}",
+            flush=True,
+        )
+    _write(report, len(items))
+    return True
+
+
+def _failed(item, items, *, note=False) -> bool:
+    """Whether this test fails now."""
+    after = next(other for other in items if other is not item)
+    with _alarm():
+        mutants.test = None
+        item.config.pluginmanager.register(_Notes(note), "mutants_notes")
+        try:
+            reports = runtestprotocol(item, log=False, nextitem=after)
+        except TimeoutError:
+            return True
+        finally:
+            item.config.pluginmanager.unregister(name="mutants_notes")
+    if note and any(report.failed for report in reports):
+        print("\n".join(report.longreprtext for report in reports if report.failed))
+    return any(report.failed for report in reports)
+
+
+class _Notes:
+    """Notes what a test's own lines reach, not what its fixtures do."""
+
+    def __init__(self, note: bool) -> None:
+        self.note = note
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item):
+        mutants.test = item.nodeid if self.note else None
+        try:
+            return (yield)
+        finally:
+            mutants.test = None
+
+
+@contextmanager
+def _alarm():
+    def ring(*_):
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.alarm(PATIENCE)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+
+
+def _write(report, tests: int) -> None:
+    counted = {
+        state: sum(r["state"] == state for r in report) for state in ("caught", "survived", "not reached")
+    }
+    print(
+        f"{len(report)} places, {tests} tests: " + ", ".join(f"{n} {state}" for state, n in counted.items())
+    )
+    if path := os.environ.get("CRONTALK_MUTANTS_REPORT"):
+        Path(path).write_text(json.dumps(report, indent=1))
