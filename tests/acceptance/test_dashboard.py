@@ -12,7 +12,7 @@ from core.contacts import ensure_contact
 from core.conversations import create_conversation
 from core.drafts import draft_of
 from core.messages import create_messages
-from core.tasks import create_task
+from core.tasks import create_task, trigger_task
 from tests.api import a_secret
 from tests.browsers import CHROMIUM, FLAGS, needs_a_browser, playwright
 from tests.factories import execute
@@ -228,6 +228,28 @@ def test_pages_work_without_scripts(tab, service):
     page.locator("#q").fill("refund 42")
     page.get_by_role("button", name="Search").click()
     assert page.locator("a.title").all_inner_texts() == ["Talk 042"]
+
+
+def test_runs_are_filtered_in_the_address_and_by_keys(tab, service):
+    page = tab()
+    with service.installation.context.transaction(service.account) as session:
+        task = create_task(session, name="Looked for", description="Say something.")
+        trigger_task(session, task.id)
+    page.goto(f"{service.origin}/runs")
+    page.keyboard.press("/")
+    playwright.expect(page.get_by_label("Task")).to_be_focused()
+    page.keyboard.type("looked for")
+    page.get_by_label("Trigger").select_option("by hand")
+    page.get_by_role("button", name="Filter").click()
+    playwright.expect(page.locator("a[data-row]")).to_have_count(1)
+    assert "task=looked+for" in page.url
+    page.get_by_role("link", name="missed", exact=True).click()
+    playwright.expect(page.locator(".empty")).to_contain_text("No run matches.")
+    assert "task=looked+for" in page.url
+    page.go_back()
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    playwright.expect(page.get_by_role("heading", name=re.compile("Looked for"))).to_be_visible()
 
 
 def test_a_page_follows_a_run_until_it_has_ended(tab, service):
