@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from api.dashboard import (
     assets,
+    backfills,
     conversation,
     conversations,
     jobs,
@@ -18,7 +19,20 @@ from api.dashboard import (
     things,
 )
 
-PARTS = (assets, login, runs, conversations, conversation, tasks, jobs, things, settings, ops, live)
+PARTS = (
+    assets,
+    login,
+    runs,
+    conversations,
+    conversation,
+    backfills,
+    tasks,
+    jobs,
+    things,
+    settings,
+    ops,
+    live,
+)
 
 
 def make_router() -> APIRouter:

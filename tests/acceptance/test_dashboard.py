@@ -291,6 +291,20 @@ def test_a_conversation_goes_on_live_and_lists_show_what_is_new(tab, service):
     picture(page, "conversation-live")
 
 
+def test_a_backfill_is_previewed_begun_and_followed(tab, service, filled):
+    page = tab()
+    page.goto(f"{service.origin}{filled['task']}")
+    page.get_by_role("link", name="Backfill…").click()
+    page.get_by_label("From").fill("2026-03-01T00:00")
+    page.get_by_label("Until, and not including").fill("2026-03-04T00:00")
+    page.get_by_role("button", name="Preview").click()
+    playwright.expect(page.get_by_role("status")).to_contain_text("3 runs, of 3 occurrences")
+    picture(page, "backfill")
+    page.get_by_role("button", name="Begin 3 runs").click()
+    playwright.expect(page.locator("h1")).to_contain_text("Backfill")
+    playwright.expect(page.locator("h1 .completed")).to_be_visible(timeout=30_000)
+
+
 def test_privacy_is_tried_while_one_types(tab, service):
     page = tab()
     page.goto(f"{service.origin}/settings")
