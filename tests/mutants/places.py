@@ -27,6 +27,7 @@ class Place:
     line: int
     kind: str
     source: str
+    function: str
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.kind}: {self.source}"
@@ -40,11 +41,18 @@ class _Loosened(ast.NodeTransformer):
 
     def __init__(self, file: str) -> None:
         self.file = file
+        self.function = ""
 
     def place(self, node: ast.AST, kind: str, source: str) -> ast.Constant:
         number = len(PLACES)
-        PLACES.append(Place(number, self.file, node.lineno, kind, source))
+        PLACES.append(Place(number, self.file, node.lineno, kind, source, self.function))
         return ast.Constant(number)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        outer, self.function = self.function, node.name
+        self.generic_visit(node)
+        self.function = outer
+        return node
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         self.generic_visit(node)
