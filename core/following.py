@@ -17,7 +17,7 @@ from sqlalchemy import func, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from core.context import Context, account_of, publish_after_commit, settings_of
+from core.context import Context, account_of, news_after_commit, publish_after_commit, settings_of
 from core.errors import Unavailable
 from core.publisher import Hint
 from core.talking import begin_turn
@@ -58,7 +58,7 @@ GO_ON = text(
     "  hinted_at = now(), hints = hints + 1"
     " FROM judged j WHERE r.id = j.id AND NOT EXISTS (SELECT FROM runs a"
     "  WHERE a.conversation_id = :id AND a.state IN ('pending', 'running'))"
-    " RETURNING r.id, r.action, r.queue, r.hints, r.state"
+    " RETURNING r.id, r.account_id, r.action, r.queue, r.hints, r.state"
 )
 
 
@@ -118,6 +118,7 @@ def follow_up(session: Session, conversation_id: uuid.UUID | None) -> bool:
     row = session.execute(GO_ON, values).one_or_none()
     if row is None:
         return False
+    news_after_commit(session, row.account_id, conversation_id)
     if row.state == RunState.PENDING:
         publish_after_commit(session, Hint(row.id, row.action, row.queue, row.hints))
     return True

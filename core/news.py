@@ -23,7 +23,7 @@ from models import PiiState, first_id_of
 
 # What was said is committed within this of being said, and the clocks of machines differ by less.
 OVERLAP = timedelta(seconds=10)
-MOST = 200  # messages of a conversation at one look, and about so many bytes of text
+MOST = 200  # messages of a conversation at one look, and about so many bytes of text as it is told
 MOST_BYTES = 512 * 1024
 SPOKEN = ("user", "bot")
 
@@ -33,7 +33,7 @@ MESSAGE = (
 # The messages of one snapshot with what goes on beside them: an answer and its turn's end are one commit.
 LOOK = text(
     "SELECT c.id, c.account_id, c.contact_id, c.bot_id, base.seq AS base, busy.id AS busy,"  # noqa: S608 (constants)
-    f" last.id AS ended, last.state, last.error_class, last.finished_at, {MESSAGE}"
+    f" last.id AS ended, last.state, last.error_class, last.finished_at, m.upto, {MESSAGE}"
     " FROM unnest(CAST(:ids AS uuid[]), CAST(:seqs AS int[]), CAST(:sinces AS timestamptz[]))"
     "  AS d (id, seq, since)"
     " JOIN conversations c ON c.id = d.id"
@@ -43,9 +43,10 @@ LOOK = text(
     "  AND state IN ('pending', 'running') LIMIT 1) AS busy ON true"
     " LEFT JOIN LATERAL (SELECT id, state, error_class, finished_at FROM runs WHERE conversation_id = d.id"
     "  AND finished_at IS NOT NULL ORDER BY id DESC LIMIT 1) AS last ON true"
-    " LEFT JOIN LATERAL (SELECT * FROM (SELECT *, sum(octet_length(text)) OVER (ORDER BY seq)"
-    "   - octet_length(text) AS before FROM (SELECT * FROM messages WHERE conversation_id = d.id"
-    f"   AND seq > base.seq ORDER BY seq LIMIT {MOST}) AS newer) AS sized WHERE before < {MOST_BYTES}) AS m"
+    " LEFT JOIN LATERAL (SELECT * FROM (SELECT *, sum(size) OVER (ORDER BY seq) AS upto"
+    "   FROM (SELECT *, octet_length(to_json(text)::text) AS size FROM messages"
+    "    WHERE conversation_id = d.id AND seq > base.seq"
+    f"   ORDER BY seq LIMIT {MOST}) AS newer) AS sized WHERE upto - size < {MOST_BYTES}) AS m"
     " ON true"
     " ORDER BY c.id, m.seq"
 )
@@ -53,6 +54,12 @@ LOOK = text(
 BEGUN = text(
     "SELECT conversation_id, max(seq) AS seq, max(created_at) AS at FROM messages"
     " WHERE id >= :first AND account_id = :account GROUP BY conversation_id"
+)
+# What may not be seen yet, of the latest thousand that wait to be annotated: it is told when it may be.
+HELD = text(
+    "SELECT m.conversation_id, min(m.seq) AS seq FROM (SELECT message_id FROM annotations"
+    "  WHERE account_id = :account AND state IN ('pending', 'running') ORDER BY run_at DESC LIMIT 1000) AS a"
+    " JOIN messages m ON m.id = a.message_id AND m.pii_state = 'blocked' GROUP BY m.conversation_id"
 )
 SWEEP = text(
     "SELECT account_id, conversation_id, max(seq) AS seq FROM messages"
@@ -116,11 +123,13 @@ class Followed:
 
 
 def begin_following(session: Session, account: uuid.UUID) -> Followed:
-    """Follows an account from now on: what is there already is not told."""
+    """Follows an account from now on: what is there already is not told, but for what nobody may see yet."""
     began = database_now(session)
     since = began - OVERLAP
     rows = session.execute(BEGUN, {"first": first_id_of(since - OVERLAP), "account": account})
     places = {row.conversation_id: Place(row.seq, row.at) for row in rows}
+    for row in session.execute(HELD, {"account": account}):
+        places[row.conversation_id] = Place(row.seq - 1, held=True)
     return Followed(account, since, began, places)
 
 
@@ -160,10 +169,6 @@ def look(session: Session, wanted: Sequence[tuple[Followed, uuid.UUID]]) -> list
     return found
 
 
-def _size(messages: Sequence[Row[Any]]) -> int:
-    return sum(len(row.text.encode()) for row in messages)
-
-
 def _found(followed: Followed, conversation: uuid.UUID, place: Place, rows: Sequence[Row[Any]]) -> Found:
     first = rows[0]
     messages = [row for row in rows if row.message_id is not None]
@@ -180,7 +185,7 @@ def _found(followed: Followed, conversation: uuid.UUID, place: Place, rows: Sequ
         busy=first.busy is not None,
         was_busy=place.busy,
         failure=first.error_class if failed and recent and held is None else None,
-        more=held is None and (len(messages) == MOST or _size(messages) >= MOST_BYTES),
+        more=held is None and bool(messages) and (len(messages) == MOST or messages[-1].upto >= MOST_BYTES),
     )
     place.seq = seen[-1].seq if seen else first.base
     place.at = seen[-1].created_at if seen else place.at

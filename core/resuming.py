@@ -61,6 +61,12 @@ ELSEWHERE = text(
         " AND m.type IN ('user', 'bot') AND c.id <> ALL(CAST(:ids AS uuid[]))"
     )
 )
+# Said elsewhere before it, and perhaps committed after it: whoever has seen the one may not have the other.
+DOUBTFUL = text(
+    "SELECT EXISTS (SELECT FROM messages m JOIN conversations c ON c.id = m.conversation_id"  # noqa: S608 (constants)
+    f" WHERE m.id >= :first AND m.created_at <= :at AND m.account_id = :account AND {REACHED}"
+    " AND m.created_at > :since AND m.type IN ('user', 'bot') AND c.id <> ALL(CAST(:ids AS uuid[])))"
+)
 BUSY = text(
     "SELECT conversation_id FROM runs WHERE conversation_id = ANY(CAST(:ids AS uuid[]))"
     " AND state IN ('pending', 'running')"
@@ -83,7 +89,8 @@ class Missed:
 def missed(session: Session, reach: Reach, after: Sequence[str]) -> Missed:
     """What people and bots said after these messages, `<message id>` or `<conversation id>:<seq>`, in their
     conversations, and in others since the latest of them. Places that mean nothing, or somebody else's, are
-    left out, and it is not whole.
+    left out, and it is not whole. Nor is it where something was said in others just before the latest, since
+    nobody knows then whether it was seen.
     """
     who = {
         "account": account_of(session),
@@ -100,6 +107,8 @@ def missed(session: Session, reach: Reach, after: Sequence[str]) -> Missed:
         latest = max(instants)
         elsewhere = {"first": first_id_of(latest - OVERLAP), "at": latest, "ids": list(seqs), **who}
         found.append(session.execute(ELSEWHERE, elsewhere).all())
+        doubtful = session.scalar(DOUBTFUL, {**elsewhere, "since": latest - OVERLAP})
+        all_known = all_known and not doubtful
     rows = [row for some in found for row in some]
     shown = [row for _, group in groupby(rows, key=lambda row: row.id) for row in _until_held(list(group))]
     shown.sort(key=lambda row: (row.created_at, row.seq))

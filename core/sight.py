@@ -105,10 +105,22 @@ def restored(
     session: Session, said: str, pii: Sequence[dict[str, Any]] | None, conversation: uuid.UUID
 ) -> str:
     """A stored text with its values."""
-    if not pii or "[" not in said:
-        return said
-    values = values_in(session, account_of(session), [(conversation, said)]).get(conversation, {})
-    return restore_spans(said, read_stored(pii), values)[0]
+    return restored_with(session, said, pii, None, conversation)[0]
+
+
+def restored_with(
+    session: Session,
+    said: str,
+    pii: Sequence[dict[str, Any]] | None,
+    meta: Mapping[str, Any] | None,
+    conversation: uuid.UUID,
+) -> tuple[str, Any]:
+    """A stored text and the meta beside it, with their values."""
+    words = [(conversation, one) for one in (said if pii else "", str(meta or "")) if "[" in one]
+    values = values_in(session, account_of(session), words).get(conversation) if words else None
+    if not values:
+        return said, meta
+    return restore_spans(said, read_stored(pii), values)[0], Sight(values=values).tree(meta)
 
 
 def seen_messages(

@@ -14,7 +14,7 @@ The block is taken off what is stored and said.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 KEY = "suggestions"
@@ -37,7 +37,7 @@ def with_suggestions(text: str, configured: Any) -> tuple[str, dict[str, Any]]:
 
     `configured` is the bot's `meta.suggestions`. An answer that is nothing but suggestions stays whole.
     """
-    if not isinstance(configured, list) and configured != OF_MODEL:
+    if not wants_suggestions(configured):
         return text, {}
     found = _read(configured) if isinstance(configured, list) else []
     said, lines = _without_block(text)
@@ -70,3 +70,38 @@ def _read(given: Iterable[Any]) -> list[Suggestion]:
             continue
         found.append({"text": text.strip()[:LONGEST], "value": (value.strip() or text.strip())[:LONGEST]})
     return found[:MOST]
+
+
+def pieces_of(configured: Any) -> Callable[[str], str]:
+    """What is told of the pieces of an answer: all, or what stands before a block of suggestions."""
+    return Unsuggested().feed if wants_suggestions(configured) else str
+
+
+def wants_suggestions(configured: Any) -> bool:
+    """Whether a bot that is configured like this may end an answer with a block."""
+    return isinstance(configured, list) or configured == OF_MODEL
+
+
+class Unsuggested:
+    """An answer that is told in pieces, without what may be the block that ends it.
+
+    From where a block begins nothing more is told: what is stored says whether it was one.
+    """
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._over = False
+
+    def feed(self, piece: str) -> str:
+        """What may be told now."""
+        if self._over:
+            return ""
+        text = self._held + piece
+        said, begin, _ = text.partition(BEGIN)
+        self._over = bool(begin)
+        if not self._over:
+            cut = next(n for n in range(len(BEGIN) - 1, -1, -1) if text.endswith(BEGIN[:n]))
+            said = text[: len(text) - cut]
+        told = said.rstrip()
+        self._held = text[len(told) :]
+        return told

@@ -28,7 +28,7 @@ from core.chat.provider import Deadline
 from core.cipher import Unopened, decrypt, encrypt
 from core.context import Context
 from core.equipping import equipped_stateless, without_actions
-from core.errors import CrontalkError, InvalidInput, LimitReached, NotFound
+from core.errors import CrontalkError, InvalidInput, KeyReused, LimitReached, NotFound, Unavailable
 from core.keys import KeyUnusable
 from core.limits import AccountLimits
 from core.notes import MemoryNotes
@@ -53,6 +53,22 @@ MOST_KEPT = 200  # messages
 MOST_BYTES = 256 * 1024
 LONGEST = 16 * 1024  # bytes of what a visitor says at once
 ADDRESS_KEY = "visitors:"
+# A session is kept behind the mark of the connection that goes on with it. The latest to open it has it: what
+# an earlier one keeps then is left out.
+MARK = 16  # bytes
+OPEN = f"""
+local kept = redis.call('GET', KEYS[1])
+if not kept then return false end
+redis.call('SETRANGE', KEYS[1], 0, ARGV[1])
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return string.sub(kept, {MARK + 1})
+"""
+KEEP = f"""
+local mark = redis.call('GETRANGE', KEYS[1], 0, {MARK - 1})
+if mark ~= '' and mark ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2], 'EX', ARGV[3])
+return 1
+"""
 
 
 @dataclass(frozen=True)
@@ -80,11 +96,12 @@ class Line:
     type: str
     text: str = field(repr=False)
     at: datetime
+    own: str | None = None  # the id that the visitor's client gave it
 
 
 @dataclass
 class Visitor:
-    """A session: its id is told to everybody, its secret opens it again."""
+    """A session as a connection has it: its id is told to everybody, its secret opens it again."""
 
     account_id: uuid.UUID
     id: uuid.UUID = field(default_factory=new_id)
@@ -93,12 +110,25 @@ class Visitor:
     said: int = 0
     seq: int = 0
     counted: bool = False
+    mark: bytes = field(default_factory=lambda: secrets.token_bytes(MARK), repr=False)
 
-    def add(self, kind: MessageType, text: str) -> Line:
+    def add(self, kind: MessageType, text: str, own: str | None = None) -> Line:
         self.seq += 1
-        line = Line(new_id(), self.seq, kind.value, text, datetime.now(UTC))
+        line = Line(new_id(), self.seq, kind.value, text, datetime.now(UTC), own)
         self.lines = _latest([*self.lines[-MOST_KEPT + 1 :], line])
         self.said += kind == MessageType.USER
+        return line
+
+    def said_as(self, own: str | None, text: str) -> Line | None:
+        """What was said already under this id of the client's own.
+
+        Raises:
+            KeyReused: it was something else.
+
+        """
+        line = next((line for line in self.lines if own is not None and line.own == own), None)
+        if line is not None and line.text != text:
+            raise KeyReused("This id was used for another message.")
         return line
 
 
@@ -166,26 +196,43 @@ class Visitors:
         self._life = max(1, round(life.total_seconds()))
 
     def find(self, secret: str) -> Visitor | None:
-        """The session that a secret opens, as long as it lives."""
+        """The session that a secret opens, as long as it lives; whoever had it before has it no longer.
+
+        Raises:
+            Unavailable: nobody knows; Valkey is away.
+
+        """
+        if self._client is None:
+            return None
         key, place = _key(secret)
-        sealed = self._try(lambda client: client.getex(place, ex=self._life))
+        mark = secrets.token_bytes(MARK)
+        sealed = self._try(lambda client: (client.eval(OPEN, 1, place, mark, self._life),))
         if sealed is None:
+            raise Unavailable("Earlier sessions cannot be opened at the moment; come back later.")
+        if sealed[0] is None:
             return None
         try:
-            fields = orjson.loads(decrypt(key, sealed, place))
+            fields = orjson.loads(decrypt(key, sealed[0], place))
         except Unopened:
             return None
         lines = [
             Line(
-                uuid.UUID(one["id"]), one["seq"], one["type"], one["text"], datetime.fromisoformat(one["at"])
+                uuid.UUID(one["id"]),
+                one["seq"],
+                one["type"],
+                one["text"],
+                datetime.fromisoformat(one["at"]),
+                one.get("own"),
             )
             for one in fields["lines"]
         ]
         account, own = uuid.UUID(fields["account"]), uuid.UUID(fields["id"])
-        return Visitor(account, own, secret, lines, fields["said"], fields["seq"], counted=True)
+        return Visitor(account, own, secret, lines, fields["said"], fields["seq"], counted=True, mark=mark)
 
-    def keep(self, visitor: Visitor) -> None:
-        """Keeps what was said so far, for as long as a session lives from now on."""
+    def keep(self, visitor: Visitor) -> bool:
+        """Keeps what was said so far, for as long as a session lives from now on; False: another connection
+        has gone on with the session, and nothing is kept. While Valkey is away nobody can have.
+        """
         key, place = _key(visitor.secret)
         fields = {
             "id": str(visitor.id),
@@ -194,15 +241,25 @@ class Visitors:
             "seq": visitor.seq,
             "lines": [
                 {"id": str(o.id), "seq": o.seq, "type": o.type, "text": o.text, "at": o.at.isoformat()}
+                | ({"own": o.own} if o.own else {})
                 for o in visitor.lines
             ],
         }
-        sealed = encrypt(key, orjson.dumps(fields), place)
-        self._try(lambda client: client.set(place, sealed, ex=self._life))
+        words = [visitor.mark, encrypt(key, orjson.dumps(fields), place), self._life]
+        return bool(self._try(lambda client: client.eval(KEEP, 1, place, *words)) != 0)
 
-    def forget(self, visitor: Visitor) -> None:
-        _, place = _key(visitor.secret)
-        self._try(lambda client: client.delete(place))
+    def taken(self, visitors: Sequence[Visitor]) -> set[uuid.UUID]:
+        """The ids of those sessions that another connection has gone on with."""
+
+        def ask(client: Any) -> list[bytes]:
+            with client.pipeline(transaction=False) as pipe:
+                for visitor in visitors:
+                    pipe.getrange(_key(visitor.secret)[1], 0, MARK - 1)
+                found: list[bytes] = pipe.execute()
+                return found
+
+        marks = self._try(ask) or [b""] * len(visitors)
+        return {one.id for one, mark in zip(visitors, marks, strict=True) if mark not in {b"", one.mark}}
 
     def count(self, visitor: Visitor, address: str, most: int) -> None:
         """Counts a session that begins to talk, once.

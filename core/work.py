@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from core.chat.provider import Deadline
-from core.context import Context
+from core.context import Context, news_after_commit
 from core.database import make_engine
 from core.deliveries import announce, announce_task
 from core.errors import CrontalkError
@@ -85,12 +85,13 @@ REAP = text(
     "  error_class = CASE WHEN crashes + 1 >= :crashes THEN 'poison' END,"
     "  finished_at = CASE WHEN crashes + 1 >= :crashes THEN now() END,"
     "  request = CASE WHEN crashes + 1 < :crashes THEN request END"
-    "  FROM dead WHERE r.id = dead.id RETURNING r.id, r.task_id, r.state, r.trigger),"
+    "  FROM dead WHERE r.id = dead.id"
+    "  RETURNING r.id, r.account_id, r.conversation_id, r.task_id, r.state, r.trigger),"
     " counted AS (UPDATE tasks t SET consecutive_failures = consecutive_failures + 1 FROM reaped"
     "  WHERE t.id = reaped.task_id AND reaped.state = 'failed' AND reaped.trigger <> 'backfill'"
     "  RETURNING t.id, t.consecutive_failures >= t.max_consecutive_failures AS tired)"
-    " SELECT r.id, r.state, CASE WHEN c.tired THEN c.id END AS tired FROM reaped r"
-    " LEFT JOIN counted c ON c.id = r.task_id"
+    " SELECT r.id, r.account_id, r.conversation_id, r.state, CASE WHEN c.tired THEN c.id END AS tired"
+    " FROM reaped r LEFT JOIN counted c ON c.id = r.task_id"
 )
 # In the house's order of locks the clock comes before the task; a failing run's worker holds it already.
 LOCK_CLOCKS = text("SELECT 1 FROM task_clocks WHERE task_id = ANY(CAST(:ids AS uuid[])) FOR UPDATE")
@@ -352,6 +353,9 @@ def reap(context: Context) -> int:
         reaped = session.execute(REAP, {"batch": BATCH, "crashes": CRASHES}).all()
         close_steps(session, [row.id for row in reaped], "lost")
         announce(session, Event.FAILURE, [row.id for row in reaped if row.state == "failed"])
+        for row in reaped:
+            if row.conversation_id is not None:
+                news_after_commit(session, row.account_id, row.conversation_id)
     tired = sorted({row.tired for row in reaped if row.tired})
     if tired:
         with context.transaction() as session:

@@ -37,6 +37,7 @@ BUSY = 1013
 UNAUTHORIZED = 4401
 FORBIDDEN = 4403
 IDLE = 4408
+TAKEN = 4409
 SLOW = 4429
 
 MOST_AFTER = 100  # last seen messages that a client names as it comes back
@@ -103,6 +104,8 @@ def _say(frame: Mapping[str, Any]) -> Say:
     content, attachments = frame.get("content"), frame.get("attachments") or []
     if not isinstance(attachments, list) or not all(isinstance(one, dict) for one in attachments):
         raise InvalidInput("attachments must be a list of objects.")
+    if any("data" in one and "id" not in one and "url" not in one for one in attachments):
+        raise InvalidInput("Bytes come in a POST; a frame's attachment has an id or a url.")
     if content is None and attachments:
         content = ""
     if not isinstance(content, str) or not (content.strip() or attachments):

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from api.chatbotkit.stateless import Pool
 from api.generalbots.sockets import Sockets
+from api.generalbots.visiting import Visits
 from api.live import Ears
 from api.pace import Doorkeeper
 from core.context import Context
@@ -25,9 +26,11 @@ class Line:
     doorkeeper: Doorkeeper
     ears: Ears
     visitors: Visitors
+    visits: Visits
     pool: Pool
 
     async def close(self) -> None:
+        self.visits.close()
         await self.sockets.close()
         self.pool.threads.shutdown(wait=False, cancel_futures=True)
         self.visitors.close()
@@ -45,12 +48,14 @@ class Lines:
         if loop not in self._by_loop:
             state = self.app.state
             context: Context = state.context
+            visitors = Visitors(context.settings.redis_url, life=context.settings.anonymous_idle)
             self._by_loop[loop] = Line(
                 context,
                 Sockets(context, state.papers.get()),
                 state.doorkeeper,
                 state.ears,
-                Visitors(context.settings.redis_url, life=context.settings.anonymous_idle),
+                visitors,
+                Visits(visitors),
                 Pool(),
             )
         return self._by_loop[loop]

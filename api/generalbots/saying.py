@@ -12,15 +12,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.generalbots.frames import Say
+from api.generalbots.telling import Sights, is_private, sights_of
 from api.pace import Doorkeeper, refuse_quota
 from core.accounts import Caller
 from core.context import Context
 from core.conversing import Reach, bot_named, say, start, user_of
 from core.errors import Contended, InvalidInput, LimitReached, NotAuthenticated, NotAuthorized
 from core.idempotency import begin, finish, make_key
-from core.messages import SHOWN
 from core.resuming import Missed, missed
-from core.sight import SCOPE, seen_messages
+from core.sight import SCOPE
 from core.standing import standing
 from core.turn_requests import ALL
 from models import Conversation, ConversationStatus, Message
@@ -46,7 +46,7 @@ class Words:
     """The messages of a `Missed` that are shown with their values."""
 
     missed: Missed
-    texts: dict[uuid.UUID, str] = field(repr=False)
+    sights: Sights = field(repr=False)
 
 
 def store(
@@ -149,9 +149,5 @@ def bring_up(context: Context, caller: Caller, after: Sequence[str]) -> Words:
     """What the user has missed, as they may see it."""
     with context.transaction(caller.account_id, actor=caller.name) as session:
         found = missed(session, Reach.of(caller), after)
-        texts: dict[uuid.UUID, str] = {}
-        hidden = [row.message_id for _, row in found.messages if row.pii]
-        if hidden and SCOPE in caller.scopes:
-            shown = session.execute(SHOWN.where(Message.id.in_(hidden))).all()
-            texts = {one.id: one.text for one in seen_messages(session, shown)}
-        return Words(found, texts)
+        hidden = [row.message_id for _, row in found.messages if is_private(row)]
+        return Words(found, sights_of(session, hidden) if hidden and SCOPE in caller.scopes else {})

@@ -97,6 +97,7 @@ class _Connection:
         except CrontalkError as error:
             socket.end(_code_of(error), frames.error_of(error))
         finally:
+            self._line.visits.end(self._visit)
             self._line.sockets.leave(socket)
         if socket.ending.done():
             await socket.say_goodbye(*socket.ending.result())
@@ -143,9 +144,10 @@ class _Connection:
         if secret is not None:
             await self._sign_in(secret, after)
             return
-        host = await run_in_threadpool(self._host)
-        if host is not None:
+        host, default = await run_in_threadpool(self._host)
+        if host is not None and default:
             self._visit = self._welcome(host)
+            self._line.visits.begin(self._visit)
             self._socket.expired = self._visit.expired
             self._socket.push(self._visit.status())
             return
@@ -156,21 +158,23 @@ class _Connection:
             frame = None
         except InvalidInput:
             frame = None
+        if not isinstance(frame, frames.Auth) and host is not None:
+            raise NotAuthorized("Without a token there is the default bot and no other.")
         if not isinstance(frame, frames.Auth):
             raise NotAuthenticated("A token is needed: in the header, as a subprotocol, or in a first frame.")
         self._socket.deltas = self._socket.deltas or frame.deltas
         await self._sign_in(frame.token, frame.after or after)
 
-    def _host(self) -> Host | None:
-        """Who takes this visitor in; nobody where another bot than the default one is asked for."""
+    def _host(self) -> tuple[Host | None, bool]:
+        """Who takes visitors in, and whether it is the default bot that is asked for."""
         host = host_of(self._context)
         if host is None or self._bot is None:
-            return host
+            return host, True
         try:
             with self._context.reading(host.account_id) as session:
-                return host if bot_named(session, self._bot).id == host.bot_id else None
+                return host, bot_named(session, self._bot).id == host.bot_id
         except (NotFound, NotAuthorized, InvalidInput):
-            return None
+            return host, False
 
     def _welcome(self, host: Host) -> Visit:
         line = self._line
@@ -228,7 +232,7 @@ class _Connection:
         socket = self._socket
         words = await run_in_threadpool(bring_up, self._context, caller, after)
         for place, row in words.missed.messages:
-            frame = message_frame(place, row, words.texts)
+            frame = message_frame(place, row, words.sights)
             socket.hear_now(Told(place, frames.written(frame).decode(), row.message_id, row.seq))
             while socket.lags() and not socket.ending.done():  # noqa: ASYNC110 (its writer tells nobody)
                 await asyncio.sleep(BREATH)
@@ -293,6 +297,7 @@ class _Connection:
                 return
             await visit.resume(earlier, frame.after)
             return
+        self._line.visits.end(visit)
         self._visit = None
         self._socket.expired = lambda: False
         try:

@@ -69,7 +69,7 @@ class Socket:
         text = frame if isinstance(frame, str) else frames.written(frame).decode()
         if self.ending.done():
             return
-        if len(self._waiting) >= MOST_FRAMES or self._size + len(text) > MOST_BYTES:
+        if len(self._waiting) >= MOST_FRAMES or self._size > MOST_BYTES:
             self.end(frames.SLOW, None)
             return
         self._waiting.append(text)

@@ -7,12 +7,13 @@ an answer is told as an error; what it had said by then stays.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 from sqlalchemy import Row
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from api.generalbots import frames
@@ -21,7 +22,7 @@ from core.context import Context
 from core.errors import CrontalkError
 from core.messages import SHOWN
 from core.news import SPOKEN, Found
-from core.sight import SCOPE, restored, seen_messages
+from core.sight import SCOPE, restored_with, seen_messages
 from core.suggestions import suggestions_of
 from core.turn_results import failed
 from models import ErrorClass, Message, MessageType
@@ -29,6 +30,17 @@ from models import ErrorClass, Message, MessageType
 log = structlog.get_logger()
 
 NOWHERE = 2**31
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a caller sees of a message instead of what is stored: with the values behind its tokens."""
+
+    text: str = field(repr=False)
+    meta: Mapping[str, Any] | None = field(repr=False)
+
+
+Sights = Mapping[uuid.UUID, Seen]
 
 
 @dataclass(frozen=True)
@@ -42,8 +54,8 @@ class Told:
     ends: uuid.UUID | None = None
 
 
-def tell(found: Found, words: Mapping[uuid.UUID, str] | None = None) -> list[Told]:
-    """The frames of what was found; `words`: of messages that are shown with their values."""
+def tell(found: Found, sights: Sights | None = None) -> list[Told]:
+    """The frames of what was found; `sights`: of messages that are shown with their values."""
     place = found.conversation_id
     said = [row for row in found.messages if row.type in SPOKEN]
     told: list[Told] = []
@@ -62,8 +74,8 @@ def tell(found: Found, words: Mapping[uuid.UUID, str] | None = None) -> list[Tol
             typing = False
             add(frames.typing(place, active=False))
         ends = row.run_id if answers and row.step in {"reply", "partial"} else None
-        add(message_frame(place, row, words), message_id=row.message_id, seq=row.seq, ends=ends)
-        if row.type == MessageType.BOT and (found_here := suggestions_of(row.meta)):
+        add(message_frame(place, row, sights), message_id=row.message_id, seq=row.seq, ends=ends)
+        if row.type == MessageType.BOT and (found_here := suggestions_of(_meta_of(row, sights))):
             add(frames.suggestion(place, found_here), seq=row.seq)
     failed_now = found.failure is not None and found.failure != ErrorClass.TRUNCATED
     if failed_now and not typing and not found.busy and not typed:
@@ -76,30 +88,34 @@ def tell(found: Found, words: Mapping[uuid.UUID, str] | None = None) -> list[Tol
     return told
 
 
-def message_frame(
-    place: uuid.UUID, row: Row[Any], words: Mapping[uuid.UUID, str] | None = None
-) -> frames.Frame:
+def message_frame(place: uuid.UUID, row: Row[Any], sights: Sights | None = None) -> frames.Frame:
+    seen, meta = (sights or {}).get(row.message_id), _meta_of(row, sights)
     return frames.message(
         message_id=row.message_id,
         session_id=place,
         sender=row.type,
-        content=(words or {}).get(row.message_id, row.text),
+        content=seen.text if seen else row.text,
         at=row.created_at,
         seq=row.seq,
-        attachments=(row.meta or {}).get("attachments"),
-        incomplete=bool((row.meta or {}).get("incomplete")),
+        attachments=meta.get("attachments"),
+        incomplete=bool(meta.get("incomplete")),
     )
+
+
+def _meta_of(row: Row[Any], sights: Sights | None) -> Mapping[str, Any]:
+    seen = (sights or {}).get(row.message_id)
+    return (seen.meta if seen else row.meta) or {}
 
 
 async def restored_for(
     context: Context, caller: Caller | None, runs: Collection[uuid.UUID], found: Found
-) -> Mapping[uuid.UUID, str]:
-    """The texts that a caller sees with the values behind their tokens: answers to what was said on this very
-    connection, and every one for whoever has the scope, which the audit remembers. Where that fails it is
-    told as it is stored, since it is told once.
+) -> Sights:
+    """The messages that a caller sees with the values behind their tokens: answers to what was said on this
+    very connection, and every one for whoever has the scope, which the audit remembers. Where that fails it
+    is told as it is stored, since it is told once.
     """
     scope = caller is not None and SCOPE in caller.scopes
-    rows = [row for row in found.messages if row.pii and (scope or row.run_id in runs)]
+    rows = [row for row in found.messages if is_private(row) and (scope or row.run_id in runs)]
     if caller is None or not rows:
         return {}
     try:
@@ -111,10 +127,21 @@ async def restored_for(
 
 def _restored(
     context: Context, caller: Caller, place: uuid.UUID, rows: list[Row[Any]], scope: bool
-) -> dict[uuid.UUID, str]:
+) -> Sights:
     with context.transaction(caller.account_id, actor=caller.name) as session:
-        if not scope:
-            return {row.message_id: restored(session, row.text, row.pii, place) for row in rows}
-        ids = [row.message_id for row in rows]
-        shown = session.execute(SHOWN.where(Message.id.in_(ids))).all()
-        return {one.id: one.text for one in seen_messages(session, shown)}
+        if scope:
+            return sights_of(session, [row.message_id for row in rows])
+        return {
+            row.message_id: Seen(*restored_with(session, row.text, row.pii, row.meta, place)) for row in rows
+        }
+
+
+def is_private(row: Row[Any]) -> bool:
+    """Whether something of a message may be behind tokens: of its text, or of what stands in its meta."""
+    return bool(row.pii) or (row.pii_state is not None and "[" in str(row.meta or ""))
+
+
+def sights_of(session: Session, ids: Sequence[uuid.UUID]) -> Sights:
+    """Messages as whoever has the scope sees them, which the audit remembers."""
+    shown = session.execute(SHOWN.where(Message.id.in_(ids))).all()
+    return {one.id: Seen(one.text, one.meta) for one in seen_messages(session, shown)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from starlette.concurrency import run_in_threadpool
@@ -20,13 +20,16 @@ from core.errors import CrontalkError, InvalidInput, LimitReached, NotAuthorized
 from core.privacy.restoring import Restorer
 from core.rates import Rate
 from core.sight import Sight
+from core.suggestions import pieces_of
 from core.telling import SPEAKING
 from core.turn_results import failed
-from core.visitors import LONGEST, Host, Line, Reply, Visitor, Visitors, answer_visitor
+from core.visitors import LONGEST, Host, Line, Reply, Visitor, Visitors, answer_visitor, host_of
 from models import MessageType
 
 NOBODY = uuid.UUID(int=0)
 PER_ADDRESS = Rate(120, 60)
+LONGEST_ID = 255  # characters of a frame's own id
+LOOK = 5.0  # seconds between two looks at who goes on with which session
 
 
 @dataclass
@@ -37,6 +40,7 @@ class _Deltas:
     socket: Socket
     place: uuid.UUID
     sight: Sight
+    pieces: Callable[[str], str]
     _restorer: Restorer | None = None
 
     def tell(self, kind: str, data: object) -> None:
@@ -46,12 +50,12 @@ class _Deltas:
         if kind != SPEAKING:
             return
         self._restorer = self._restorer or self.sight.restorer()
-        piece = self._restorer.feed(text)
+        piece = self.pieces(self._restorer.feed(text))
         if piece and self.socket.deltas:
             self.loop.call_soon_threadsafe(self.socket.push, frames.delta(self.place, piece))
 
 
-@dataclass
+@dataclass(eq=False)
 class Visit:
     """A visitor's connection. A turn under way when it ends goes on, and is there for the next one."""
 
@@ -81,7 +85,8 @@ class Visit:
         return not self._answering and time.monotonic() - self.used_at > life
 
     async def say(self, frame: frames.Say) -> None:
-        """Takes in what the visitor says; the bot answers, whatever was said meanwhile in one.
+        """Takes in what the visitor says; the bot answers, whatever was said meanwhile in one. What was said
+        already under the client's own id is not said again.
 
         Raises:
             CrontalkError: it was not taken in.
@@ -93,13 +98,45 @@ class Visit:
             raise InvalidInput("An anonymous session takes no attachments.")
         if len(frame.content.encode("utf-8", "replace")) > LONGEST or "\0" in frame.content:
             raise InvalidInput(f"A visitor's message is text of at most {LONGEST} bytes.")
-        await run_in_threadpool(self._admit)
-        self.used_at = time.monotonic()
+        if frame.id is not None and len(frame.id) > LONGEST_ID:
+            raise InvalidInput(f"A visitor's id has up to {LONGEST_ID} characters.")
+        if not self._goes_on_with(await run_in_threadpool(host_of, self.context)):
+            return
         self.socket.deltas = self.socket.deltas or frame.deltas
-        line = self.visitor.add(MessageType.USER, frame.content)
-        await run_in_threadpool(self.visitors.keep, self.visitor)
+        line = self.visitor.said_as(frame.id, frame.content)
+        if line is None:
+            await run_in_threadpool(self._admit)
+            self.used_at = time.monotonic()
+            line = self.visitor.add(MessageType.USER, frame.content, frame.id)
+            if not await self._keep(self.visitor):
+                return
         self.socket.push(frames.delivered(self.visitor.id, line.id, line.at, line.seq, frame.id))
         self.answer()
+
+    def _goes_on_with(self, host: Host | None) -> bool:
+        """Whether visitors are still taken in by whom this one has begun with; by whatever bot it is now."""
+        if host is None or host.account_id != self.visitor.account_id:
+            self.end("session_expired", "This session has ended; connect again.", frames.IDLE)
+            return False
+        changed = (host.bot_id, host.bot_name) != (self.host.bot_id, self.host.bot_name)
+        self.host = host
+        if changed:
+            self.socket.push(self.status())
+        return True
+
+    async def _keep(self, visitor: Visitor) -> bool:
+        """Keeps what was said; ends the connection where another one has gone on with the session."""
+        kept = await run_in_threadpool(self.visitors.keep, visitor)
+        if not kept and visitor is self.visitor:
+            self.give_up()
+        return kept
+
+    def give_up(self) -> None:
+        """Another connection has gone on with the session."""
+        self.end("session_taken", "Another connection goes on with this session.", frames.TAKEN)
+
+    def end(self, error: str, sentence: str, code: int) -> None:
+        self.socket.end(code, frames.error(error, sentence, self.visitor.id))
 
     def answer(self) -> None:
         """Has what waits answered, unless that is under way."""
@@ -149,10 +186,11 @@ class Visit:
                     self.socket.push(_failure(place, reply))
                     continue
                 line = visitor.add(MessageType.BOT, reply.text)
+                if not await self._keep(visitor):
+                    return  # who goes on with the session has asked again
                 self.socket.push(line_frame(place, line))
                 if reply.suggestions:
                     self.socket.push(frames.suggestion(place, reply.suggestions))
-                await run_in_threadpool(self.visitors.keep, visitor)
         except CrontalkError as error:
             self.socket.push(frames.typing(place, active=False))
             self.socket.push(frames.error_of(error, place))
@@ -164,16 +202,50 @@ class Visit:
     async def _turn(self, lines: Sequence[Line]) -> Reply:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Reply] = loop.create_future()
-        place = self.visitor.id
+        place, host = self.visitor.id, self.host
 
         def work() -> None:
             reply = answer_visitor(
-                self.context, self.host, lines, lambda sight: _Deltas(loop, self.socket, place, sight)
+                self.context,
+                host,
+                lines,
+                lambda sight: _Deltas(loop, self.socket, place, sight, pieces_of(host.suggestions)),
             )
             loop.call_soon_threadsafe(_settle, done, reply)
 
         self.pool.run(work)
         return await done
+
+
+class Visits:
+    """The visits of an event loop: each ends soon after another connection has gone on with its session."""
+
+    def __init__(self, visitors: Visitors) -> None:
+        self._visitors = visitors
+        self._all: set[Visit] = set()
+        self._task = asyncio.get_running_loop().create_task(self._look())
+
+    def begin(self, visit: Visit) -> None:
+        self._all.add(visit)
+
+    def end(self, visit: Visit | None) -> None:
+        if visit is not None:
+            self._all.discard(visit)
+
+    def close(self) -> None:
+        self._task.cancel()
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK)
+            visits = [visit for visit in self._all if visit.visitor.said]
+            if not visits:
+                continue
+            asked = {visit: visit.visitor for visit in visits}
+            taken = await run_in_threadpool(self._visitors.taken, list(asked.values()))
+            for visit, visitor in asked.items():
+                if visitor.id in taken and visit.visitor is visitor:
+                    visit.give_up()
 
 
 def _settle(done: asyncio.Future[Reply], reply: Reply) -> None:

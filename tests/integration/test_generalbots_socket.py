@@ -17,11 +17,13 @@ from core.accounts import create_token, revoke_token
 from core.annotating import annotate_conversation
 from core.drafts import Draft
 from core.firing import fire
+from core.following import follow_up_all
 from core.live import NoLive
 from core.messages import create_messages
+from core.work import claim, reap
 from models import MessageType
 from tests.api import a_revoked_secret, a_secret, an_expired_secret
-from tests.factories import a_contact, a_conversation, a_due_task, an_account, execute, one
+from tests.factories import a_bot, a_contact, a_conversation, a_due_task, an_account, execute, one
 from tests.hands import hands
 from tests.sockets import a_door, talking
 
@@ -367,6 +369,17 @@ def test_who_comes_back_is_told_what_was_missed_and_nothing_twice(door, context,
         assert len(ids) == len(set(ids)) == 5
 
 
+def test_what_was_committed_after_what_was_seen_is_not_taken_for_seen(door, context, account, secret):
+    """Stamped before it, committed after it, in a conversation that nobody names: it may have been missed."""
+    seen_in, late_in = a_conversation(context, account).id, a_conversation(context, account).id
+    say_in(context, account, late_in, "Stamped first")
+    say_in(context, account, seen_in, "Seen")
+    for after, complete in ((f"{seen_in}:1", False), (f"{seen_in}:1,{late_in}:0", True)):
+        with talking(door.port, secret, f"/ws?after={after}") as talk:
+            assert talk.until(lambda f: f.get("status") == "resumed")["complete"] is complete
+    assert [f["content"] for f in talk.frames if f["type"] == "message"] == ["Stamped first"]
+
+
 def test_places_that_mean_nothing_are_left_out(door, context, secret, working):
     stranger = an_account(context)
     theirs = a_conversation(context, stranger)
@@ -425,6 +438,53 @@ def test_suggestions_follow_the_answer_in_their_order(door, context, account, se
         found = talk.of_type("suggestion")
     assert found["suggestions"] == wanted
     assert kinds(talk.frames) == ["status", "status", "typing", "typing", "bot", "suggestion"]
+
+
+def test_pieces_hold_no_suggestions(door, context, account, secret, working, monkeypatch):
+    monkeypatch.setattr("core.chat.offline.compose", lambda *_: "Gladly.\n\n```suggestions\nYes\n```")
+    meta = '{"suggestions": "model"}'
+    execute(context, "UPDATE bots SET meta = CAST(:m AS jsonb) WHERE account_id = :id", m=meta, id=account)
+    with talking(door.port, secret, "/ws?deltas=1") as talk:
+        talk.say("Hello")
+        assert talk.of_type("suggestion")["suggestions"] == [{"text": "Yes", "value": "Yes"}]
+    assert "".join(f["content"] for f in talk.frames if f["type"] == "delta") in {"", "Gladly."}
+    assert "```" not in str([f for f in talk.frames if f["type"] == "delta"])
+
+
+def test_suggestions_and_attachments_are_told_with_their_values_to_whom_may_see_them(
+    door, context, account, working, monkeypatch
+):
+    said = "Write to bob@example.com.\n```suggestions\nMail bob@example.com\n```"
+    monkeypatch.setattr("core.chat.offline.compose", lambda *_: said)
+    bot = a_bot(context, account, name="Asks", meta={"suggestions": "model"}, privacy=True)
+    place = a_conversation(context, account, bot_id=bot.id).id
+    reads = a_secret(context, account, ("read", "write", "pii:read"))
+    plain = a_secret(context, account)
+    file = {"url": "https://example.com/a", "filename": "ann@example.com.txt"}
+    with (
+        talking(door.port, reads) as seeing,
+        talking(door.port, plain) as other,
+        talking(door.port, plain) as own,
+    ):
+        own.say("I am ann@example.com", str(place), attachments=[file])
+        for talk, sees in ((seeing, True), (own, True), (other, False)):
+            shown = talk.of_type("suggestion")["suggestions"][0]["text"]
+            assert ("bob@example.com" in shown) is sees, shown
+    for talk, sees in ((seeing, True), (other, False)):
+        (asked,) = [f for f in talk.frames if f.get("sender") == "user"]
+        assert ("ann@example.com" in str(asked["attachments"])) is sees, asked
+    with talking(door.port, reads, f"/ws?after={place}:0") as again:
+        again.until(lambda f: f.get("status") == "resumed")
+        (asked,) = [f for f in again.frames if f.get("sender") == "user"]
+        assert asked["attachments"][0]["filename"] == file["filename"]
+
+
+def test_bytes_in_a_frame_are_refused_with_a_word(door, secret):
+    with talking(door.port, secret) as talk:
+        talk.say("A file", attachments=[{"data": "aGVsbG8=", "mime_type": "text/plain"}])
+        fault = talk.of_type("error")
+    assert fault["error"] == "invalid_message"
+    assert "POST" in fault["message"]
 
 
 def test_a_turn_that_fails_is_told_as_an_error(door, context, account, secret, client, working):
@@ -529,3 +589,58 @@ def test_what_nobody_may_see_before_it_was_annotated_is_told_then(door, context,
         told = [talk.until(lambda f: f["type"] == "message")["content"] for _ in range(2)]
     assert "ann@example.com" not in told[0]
     assert told[1] == "And this comes after it"
+
+
+def test_what_nobody_may_see_yet_is_told_then_to_who_connects_meanwhile(door, context, account, secret):
+    execute(
+        context,
+        "UPDATE accounts SET privacy_policy = CAST(:policy AS jsonb) WHERE id = :id",
+        id=account,
+        policy='{"preset": "recommended", "blockUntilAnnotated": true}',
+    )
+    place = a_conversation(context, account).id
+    say_in(context, account, place, "My mail is ann@example.com")
+    for path in ("/ws", f"/ws?after={place}:0"):
+        with talking(door.port, secret, path) as talk:
+            assert not [f for f in talk.quiet() if f["type"] == "message"]
+    with talking(door.port, secret) as talk:
+        annotate_conversation(context, place)
+        told = talk.until(lambda f: f["type"] == "message", 5.0)
+        assert (told["seq"], "ann@example.com" in told["content"]) == (1, False)
+        assert talk.quiet() == []
+
+
+def test_what_takes_six_times_its_room_when_told_drops_nobody_who_reads(door, context, account, secret):
+    places = [a_conversation(context, account).id for _ in range(3)]
+    with talking(door.port, secret) as talk:
+        with context.transaction(account) as session:
+            for place in places:
+                create_messages(session, place, [Draft(MessageType.USER, "\x01" * 250_000) for _ in range(3)])
+        for _ in range(9):
+            assert len(talk.until(lambda f: f["type"] == "message")["content"]) == 250_000
+
+
+@pytest.mark.parametrize("ending", ["reaped", "left behind"])
+def test_what_no_worker_ends_is_told_at_once(ending, door, context, account, secret, monkeypatch):
+    monkeypatch.setattr("api.following.SWEEP", 60.0)
+    with talking(door.port, secret) as talk:
+        talk.say("One")
+        talk.of_type("typing")
+        talk.quiet(1.5)  # the look that follows a connection
+        run = one(context, "SELECT id FROM runs")
+        with context.transaction() as session:
+            assert claim(
+                session, run, lease=timedelta(0), run_time=timedelta(minutes=5), worker="w", delivery=None
+            )
+        if ending == "reaped":
+            execute(context, "UPDATE runs SET crashes = 2, lease_until = now() - interval '1 s'")
+            assert reap(context) == 1
+            assert talk.of_type("error", 5.0)["error"] == "turn_failed"
+            return
+        talk.say("Two")
+        talk.until(lambda f: f.get("status") == "delivered")
+        ended = "state = 'cancelled', error_class = 'cancelled', finished_at = now(), lease_until = NULL"
+        execute(context, f"UPDATE runs SET {ended} WHERE id = :id", id=run)
+        monkeypatch.setattr(context.live, "tell_news", (told := []).append)
+        assert follow_up_all(context) == 1
+        assert told, "who follows the account is told where to look"

@@ -118,7 +118,11 @@ def test_a_visitor_gets_the_default_bot_and_no_other(door, context, account, mon
             assert talk.frames[0]["authenticated"] is False
     for path in (f"/ws/{other.id}", "/ws/Other", f"/ws/{uuid.uuid4()}", "/ws/nobody"):
         with talking(door.port, path=path, welcome=False) as talk:
-            assert talk.closed() == 4401
+            assert talk.closed() == 4403
+        assert talk.frames[-1]["error"] == "forbidden"
+    with talking(door.port, path="/ws/Other", welcome=False) as talk:
+        talk.say("Let me in")
+        assert talk.next()["error"] == "forbidden", "at once"
 
 
 def test_who_comes_back_with_the_secret_goes_on_in_the_session(door, context):
@@ -188,6 +192,96 @@ def test_a_session_says_so_much_and_an_address_has_so_many(context, account):
         client = make_client(second_database(context.settings.redis_url))
         assert not any(b"127.0.0.1" in key for key in client.keys("*")), "no address stands there"
         client.flushdb()
+
+
+def test_the_latest_to_open_a_session_has_it_and_the_earlier_one_is_closed(context, account, monkeypatch):
+    monkeypatch.setattr("api.generalbots.visiting.LOOK", 0.1)
+    with (
+        door_with(context, account) as one_,
+        door_with(context, account) as two,
+        talking(one_.port) as old,
+    ):
+        old.say("One")
+        seen = old.answer()
+        with talking(two.port) as new:
+            new.send({"type": "auth", "token": old.frames[0]["resume"], "after": [seen["message_id"]]})
+            assert new.of_type("status")["resumed"] is True
+            assert old.closed() == 4409
+            assert old.frames[-1]["error"] == "session_taken"
+            new.say("Two")
+            assert new.answer()["seq"] == 4
+
+
+def test_an_earlier_connection_keeps_nothing_over_the_latest(context, account, monkeypatch):
+    monkeypatch.setattr("api.generalbots.visiting.LOOK", 60.0)
+    execute(context, "UPDATE bots SET model = 'offline/latency=1' WHERE account_id = :id", id=account)
+    with (
+        door_with(context, account) as one_,
+        door_with(context, account) as two,
+        talking(one_.port) as old,
+        talking(two.port) as new,
+    ):
+        old.say("One")
+        old.of_type("typing")
+        place = old.frames[0]["session_id"]
+        new.send({"type": "auth", "token": old.frames[0]["resume"], "after": [f"{place}:0"]})
+        answer = new.answer()
+        assert old.closed() == 4409, "its own answer came too late"
+        assert not [f for f in old.frames if f["type"] == "message"]
+        new.say("Two")
+        new.answer()
+        with talking(one_.port) as third:
+            third.send({"type": "auth", "token": old.frames[0]["resume"], "after": [f"{place}:0"]})
+            third.of_type("status")
+            told = [third.next() for _ in range(4)]
+    assert [f["sender"] for f in told] == ["user", "bot", "user", "bot"]
+    assert told[1]["message_id"] == answer["message_id"]
+
+
+def test_what_a_visitor_says_again_is_said_once(door):
+    with talking(door.port) as talk:
+        talk.say("Once", id="abc")
+        first = talk.until(lambda f: f.get("status") == "delivered")
+        talk.answer()
+    greeting = talk.frames[0]
+    with talking(door.port) as again:
+        again.send({"type": "auth", "token": greeting["resume"]})
+        again.of_type("status")
+        again.say("Once", id="abc")
+        assert again.next() == {**first, "id": "abc"}
+        assert again.quiet() == []
+        again.say("Another", id="abc")
+        assert again.next()["error"] == "key_reused"
+
+
+def test_a_visitor_is_told_of_another_default_bot_and_of_a_closed_account(door, context, account):
+    with talking(door.port) as talk:
+        talk.say("Hello")
+        talk.answer()
+        other = a_bot(context, account, name="Other")
+        execute(
+            context, "UPDATE bots SET is_default = (id = :id) WHERE account_id = :of", id=other.id, of=account
+        )
+        talk.say("Who are you?")
+        status = talk.of_type("status")
+        assert (status["bot_id"], status["bot_name"]) == (str(other.id), "Other")
+        talk.answer()
+        execute(context, "UPDATE accounts SET closed_at = now() WHERE id = :id", id=account)
+        talk.say("Still there?")
+        assert talk.closed() == 4408
+        assert talk.frames[-1]["error"] == "session_expired"
+        assert not [f for f in talk.frames[-2:] if f.get("status") == "delivered"]
+
+
+def test_pieces_for_a_visitor_hold_no_suggestions(door, context, account, monkeypatch):
+    block = "\n\n```suggestions\nYes\n```"
+    monkeypatch.setattr("core.chat.offline.compose", lambda *_: "Gladly." + block)
+    meta = '{"suggestions": "model"}'
+    execute(context, "UPDATE bots SET meta = CAST(:m AS jsonb) WHERE account_id = :id", m=meta, id=account)
+    with talking(door.port, path="/ws?deltas=1") as talk:
+        talk.say("Hello")
+        assert talk.of_type("suggestion")["suggestions"] == [{"text": "Yes", "value": "Yes"}]
+    assert "".join(f["content"] for f in talk.frames if f["type"] == "delta") == "Gladly."
 
 
 def test_privacy_applies_to_visitors(context, account):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.suggestions import suggestions_of, with_suggestions
+from core.suggestions import pieces_of, suggestions_of, with_suggestions
 
 BLOCK = "Gladly.\n\n```suggestions\nTrack my order\n- Talk to a person => human\n\n```\n"
 
@@ -54,3 +54,19 @@ def test_there_are_ten_of_two_hundred_characters_at_most():
 def test_hostile_answers_take_no_time():
     text = "```suggestions\n" * 20_000
     assert with_suggestions("x" + text, "model")[0].startswith("x")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
+def test_pieces_of_an_answer_hold_no_block(size):
+    for answer, told in (
+        (BLOCK, "Gladly."),
+        ("See:\n```sql\nSELECT 1\n```\nso", "See:\n```sql\nSELECT 1\n```\nso"),
+        ("a `` b", "a `` b"),
+        ("```suggestions\nYes\n```", ""),
+    ):
+        tell = pieces_of("model")
+        assert "".join(tell(answer[at : at + size]) for at in range(0, len(answer), size)) == told
+
+
+def test_pieces_are_told_whole_where_no_suggestions_are_wanted():
+    assert pieces_of(None)(BLOCK) == BLOCK
