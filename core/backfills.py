@@ -24,7 +24,18 @@ from core.planning import Prompt
 from core.prompts import protected_prompt
 from core.rows import MetaFilter, OneOrMore, checked_text, database_now, own, own_ids, page
 from core.runs import cancel_runs_of_backfill
-from models import MAX_TEXT_BYTES, UNFINISHED, Job, JobKind, JobState, Task, TaskClock, TaskState
+from models import (
+    MAX_TEXT_BYTES,
+    UNFINISHED,
+    Job,
+    JobKind,
+    JobState,
+    Run,
+    RunState,
+    Task,
+    TaskClock,
+    TaskState,
+)
 
 MOST = 10_000
 MOST_AT_ONCE = 100
@@ -251,6 +262,16 @@ def progress_of(session: Session, jobs: Sequence[Job]) -> dict[uuid.UUID, Progre
     for row in session.execute(COUNTS, {"ids": going}) if going else ():
         found[row.id] = Progress(row.done, row.failed, row.under_way, row.seconds)
     return found
+
+
+def failed_runs(session: Session, job: Job, most: int) -> list[Run]:
+    """The first of a backfill's runs that failed or were cancelled, by the instants they stand for."""
+    query = select(Run).where(
+        Run.account_id == account_of(session),
+        Run.backfill_id == job.id,
+        Run.state.in_((RunState.FAILED, RunState.CANCELLED)),
+    )
+    return list(session.scalars(query.order_by(Run.scheduled_for).limit(most)))
 
 
 def _ended(job: Job) -> Progress:

@@ -15,7 +15,8 @@ from core.errors import Conflict, InvalidInput
 from core.fields import find_named
 from core.holds import refuse_held_thing
 from core.meta import checked_meta, merged_meta
-from core.rows import MetaFilter, checked_text, database_now, own, page
+from core.naming import page_named
+from core.rows import MetaFilter, checked_text, database_now, own
 from models import Bot, Dataset, Skillset, Visibility
 
 BACKSTORY_BYTES = 64 * 1024
@@ -113,13 +114,14 @@ def delete_bot(session: Session, bot_id: uuid.UUID | str) -> uuid.UUID:
 def list_bots(
     session: Session,
     *,
+    named: str | None = None,
     take: int = 100,
     before: uuid.UUID | str | None = None,
     ascending: bool = False,
     meta: Sequence[MetaFilter] = (),
 ) -> list[Bot]:
-    """The account's bots, newest first or `ascending`."""
-    return page(session, Bot, take=take, before=before, ascending=ascending, meta=meta)
+    """The account's bots, newest first or `ascending`; those with this in their names where asked."""
+    return page_named(session, Bot, named, take=take, before=before, ascending=ascending, meta=meta)
 
 
 def find_bot(session: Session, name_or_id: uuid.UUID | str | None) -> Bot:

@@ -19,6 +19,7 @@ from core.errors import Conflict, InvalidInput
 from core.holds import refuse_held_thing
 from core.mail import is_address
 from core.meta import checked_meta, merged_meta
+from core.naming import page_named
 from core.policies import checked_instant
 from core.rows import MetaFilter, checked_text, database_now, own, page
 from models import Contact, Conversation, ErasureKind, new_id
@@ -123,13 +124,14 @@ def get_contact(session: Session, contact_id: uuid.UUID | str) -> Contact:
 def list_contacts(
     session: Session,
     *,
+    named: str | None = None,
     take: int = 100,
     before: uuid.UUID | str | None = None,
     ascending: bool = False,
     meta: Sequence[MetaFilter] = (),
 ) -> list[Contact]:
-    """The account's contacts, newest first or `ascending`."""
-    return page(session, Contact, take=take, before=before, ascending=ascending, meta=meta)
+    """The account's contacts, newest first or `ascending`; those whose names begin so where asked."""
+    return page_named(session, Contact, named, take=take, before=before, ascending=ascending, meta=meta)
 
 
 def list_conversations_of(

@@ -21,10 +21,11 @@ from core.firing import DEFINITIONS, insert_spawned
 from core.holds import refuse_held_thing
 from core.ledger import account_for, next_run, rest
 from core.meta import checked_meta, merged_meta
+from core.naming import page_named
 from core.planning import Prompt, Spawn, spawns_of
 from core.policies import CHECKS, checked_instant, checked_policies
 from core.prompts import protect_task, protected_prompt
-from core.rows import MetaFilter, OneOrMore, checked_text, database_now, own, own_ids, page
+from core.rows import MetaFilter, OneOrMore, checked_text, database_now, own, own_ids
 from core.runs import cancel_live_runs_of, cancel_runs_of, supersede_runs_of
 from core.schedule import check_future, check_minimum, next_after, parse, preview
 from core.usage import count_spawned
@@ -253,6 +254,7 @@ def list_tasks(
     bot_id: OneOrMore | None = None,
     contact_id: OneOrMore | None = None,
     running: bool | None = None,
+    named: str | None = None,
     take: int = 100,
     before: uuid.UUID | str | None = None,
     ascending: bool = False,
@@ -260,7 +262,8 @@ def list_tasks(
 ) -> list[tuple[Task, TaskClock]]:
     """The account's tasks with their clocks, newest first or `ascending`.
 
-    Of some bots or contacts where asked; `running`: those with a run under way, or those without.
+    Of some bots or contacts where asked; `running`: those with a run under way, or those without;
+    `named`: those with this in their names.
     """
     where = [Task.state != TaskState.DELETED]
     if bot_id is not None:
@@ -270,7 +273,7 @@ def list_tasks(
     if running is not None:
         under_way = exists().where(Run.task_id == Task.id, Run.state.in_(OPEN))
         where.append(under_way if running else ~under_way)
-    tasks = page(session, Task, *where, take=take, before=before, ascending=ascending, meta=meta)
+    tasks = page_named(session, Task, named, *where, take=take, before=before, ascending=ascending, meta=meta)
     query = select(TaskClock).where(TaskClock.task_id.in_([task.id for task in tasks]))
     clocks = {clock.task_id: clock for clock in session.scalars(query)}
     return [(task, clocks[task.id]) for task in tasks if task.id in clocks]

@@ -3,7 +3,7 @@
 from models.accounts import Account, ApiToken, LoginLink
 from models.base import Base, first_id_of, new_id, new_ids
 from models.bots import Bot
-from models.contacts import Contact, Rating
+from models.contacts import NAMED, Contact, Rating
 from models.conversations import (
     ABOUT,
     MAX_TEXT_BYTES,
@@ -69,6 +69,7 @@ __all__ = [
     "DUE_STATES",
     "LONGEST_MEMORY",
     "MAX_TEXT_BYTES",
+    "NAMED",
     "OPEN",
     "SLICED",
     "UNFINISHED",

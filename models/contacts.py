@@ -11,6 +11,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, content, created_column, id_column, meta_column
 
+# What a contact is found by; an index entry holds up to 2,700 bytes.
+NAMED = "lower(substr(COALESCE(name, nick), 1, 100))"
+
 
 class Contact(Base):
     """A person. The fingerprint is the caller's own name for them, unique in the account."""
@@ -19,6 +22,7 @@ class Contact(Base):
     __table_args__ = (
         UniqueConstraint("account_id", "id"),
         UniqueConstraint("account_id", "fingerprint"),
+        Index("ix_contacts_named", "account_id", text(f"{NAMED} text_pattern_ops")),
     )
 
     id: Mapped[uuid.UUID] = id_column()

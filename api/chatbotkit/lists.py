@@ -224,11 +224,12 @@ def _as_csv(pages: Iterator[list[Document]]) -> Iterator[bytes]:
         if not columns:
             columns = list(dict.fromkeys(key for item in page for key in item))
             writer.writerow(columns)
-        writer.writerows([_cell(item.get(name)) for name in columns] for item in page)
+        writer.writerows([cell(item.get(name)) for name in columns] for item in page)
         yield text.getvalue().encode()
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """A value of a CSV; what a spreadsheet would compute is text."""
     if isinstance(value, str):
         return f"'{value}" if FORMULA.match(value) else value
     return "" if value is None else json.dumps(value, ensure_ascii=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -10,19 +12,27 @@ from sqlalchemy.orm import Session
 from starlette.responses import RedirectResponse, Response
 
 from api.auth import context_of
+from api.chatbotkit.lists import cell
 from api.dashboard.cookies import Editor, Visitor
-from api.dashboard.rendering import page_for
+from api.dashboard.rendering import address, page, page_for
+from api.dashboard.views import run_view
 from api.dashboard.views_jobs import job_view
 from core.accounts import Caller
+from core.backfills import failed_runs
 from core.delete_jobs import confirm_delete_job, receipt_of
-from core.documents_jobs import receipt_document
+from core.documents_jobs import error_document, receipt_document
 from core.errors import Conflict, NotFound
+from core.file_names import disposition
+from core.import_jobs import MOST_ERRORS, error_id, list_errors
 from core.jobs import cancel_job, get_job, list_jobs, pause_job, resume_job
+from core.tasks import tasks_by_id
 from models import Job, JobKind, JobState
 
 router = APIRouter(prefix="/jobs")
 
 ON_A_PAGE = 50
+FIRST = 20  # errors, or failed runs, on a job's page
+AT_ONCE = 1000
 ACTS: Mapping[str, Callable[[Session, str], object]] = {
     "pause": pause_job,
     "resume": resume_job,
@@ -35,7 +45,7 @@ def show_jobs(request: Request, visitor: Visitor, before: str = "", kind: str = 
     with context_of(request).transaction(visitor.account_id) as session:
         found = list_jobs(session, kind=kind or None, take=ON_A_PAGE + 1, before=before or None)
     shown = found[:ON_A_PAGE]
-    older = f"/jobs?kind={kind}&before={shown[-1][0].id}" if len(found) > ON_A_PAGE else None
+    older = address("/jobs", kind=kind, before=str(shown[-1][0].id)) if len(found) > ON_A_PAGE else None
     return page_for(
         visitor,
         "jobs",
@@ -52,6 +62,29 @@ def show_jobs(request: Request, visitor: Visitor, before: str = "", kind: str = 
 def show_job(request: Request, visitor: Visitor, job_id: str) -> Response:
     with context_of(request).transaction(visitor.account_id) as session:
         return _job_page(session, visitor, job_id)
+
+
+@router.get("/{job_id}/row")
+def show_row(request: Request, visitor: Visitor, job_id: str) -> Response:
+    """A job as it stands in the list."""
+    with context_of(request).transaction(visitor.account_id) as session:
+        return page("job_row_part.html", job=job_view(*get_job(session, job_id)))
+
+
+@router.get("/{job_id}/errors.csv")
+def download_errors(request: Request, visitor: Visitor, job_id: str) -> Response:
+    """Which rows a job could not deal with, and why by a word: all that are kept, MOST_ERRORS of them."""
+    text = io.StringIO()
+    lines = csv.writer(text, quoting=csv.QUOTE_ALL)
+    lines.writerow(("row", "code"))
+    with context_of(request).transaction(visitor.account_id) as session:
+        found = list_errors(session, job_id=job_id, take=AT_ONCE)
+        while found:
+            lines.writerows((one.row, cell(one.code)) for one in found)
+            session.expunge_all()
+            found = list_errors(session, job_id=job_id, take=AT_ONCE, before=error_id(found[-1]))
+    headers = {"Content-Disposition": disposition(f"job-{job_id}-errors.csv")}
+    return Response(text.getvalue(), media_type="text/csv", headers=headers)
 
 
 @router.post("/{job_id}/confirm")
@@ -82,6 +115,9 @@ def _act(request: Request, editor: Caller, job_id: str, do: Callable[[Session], 
 
 def _job_page(session: Session, visitor: Caller, job_id: str, wrong: str | None = None) -> Response:
     job, progress = get_job(session, job_id)
+    errors = list_errors(session, job_id=job.id, take=FIRST)
+    failed = failed_runs(session, job, FIRST) if job.kind == JobKind.BACKFILL else []
+    tasks = tasks_by_id(session, {run.task_id for run in failed if run.task_id})
     return page_for(
         visitor,
         "jobs",
@@ -93,6 +129,9 @@ def _job_page(session: Session, visitor: Caller, job_id: str, wrong: str | None 
         open=job.finished_at is None,
         confirmation=job.params.get("confirmation") if job.finished_at is None else None,
         receipt=_receipt(session, job),
+        errors=[error_document(one) for one in errors],
+        kept=MOST_ERRORS,
+        failed_runs=[run_view(run, tasks.get(run.task_id) if run.task_id else None) for run in failed],
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
@@ -32,6 +33,12 @@ SECTIONS = (
     ("ops", "/ops", "Operations"),
 )
 TEMPLATES.globals["SECTIONS"] = SECTIONS
+
+
+def address(path: str, **query: str | None) -> str:
+    """A page's address with what is asked of it; what is empty is left out."""
+    words = urlencode({name: value for name, value in query.items() if value}, errors="replace")
+    return f"{path}?{words}" if words else path
 
 
 def page(

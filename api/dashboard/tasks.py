@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from api.auth import context_of
 from api.dashboard.cookies import Editor, Visitor
-from api.dashboard.rendering import page, page_for
+from api.dashboard.rendering import address, page, page_for
 from api.dashboard.views import instant, task_title
 from api.dashboard.views_conversations import filter_path
 from api.dashboard.views_tasks import (
@@ -117,9 +117,14 @@ Typed = Annotated[dict[str, str], Depends(_typed)]
 
 
 @router.get("")
-def show_tasks(request: Request, visitor: Visitor, before: str = "") -> Response:
+def show_tasks(request: Request, visitor: Visitor, before: str = "", q: str = "") -> Response:
+    """A name that cannot be looked for says why, over an empty list."""
+    q, found, wrong = q.strip(), [], None
     with context_of(request).transaction(visitor.account_id) as session:
-        found = list_tasks(session, take=ON_A_PAGE + 1, before=before or None)
+        try:
+            found = list_tasks(session, named=q or None, take=ON_A_PAGE + 1, before=before or None)
+        except InvalidInput as error:
+            wrong = str(error)
         shown = found[:ON_A_PAGE]
         outcomes = outcomes_of(session, [task.id for task, _ in shown])
         bots = names_of(session, Bot, [task.bot_id for task, _ in shown])
@@ -127,8 +132,18 @@ def show_tasks(request: Request, visitor: Visitor, before: str = "") -> Response
             row_view(task, clock, outcomes[task.id], bots.get(task.bot_id) if task.bot_id else None)
             for task, clock in shown
         ]
-    older = f"/tasks?before={shown[-1][0].id}" if len(found) > ON_A_PAGE else None
-    return page_for(visitor, "tasks", "tasks.html", tasks=rows, older=older, first=not before)
+    return page_for(
+        visitor,
+        "tasks",
+        "tasks.html",
+        400 if wrong else 200,
+        tasks=rows,
+        q=q,
+        wrong=wrong,
+        older=address("/tasks", q=q, before=str(shown[-1][0].id)) if len(found) > ON_A_PAGE else None,
+        newest=address("/tasks", q=q),
+        first=not before,
+    )
 
 
 @router.get("/new")

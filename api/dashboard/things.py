@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
+from sqlalchemy.orm import Session
 from starlette.responses import RedirectResponse, Response
 
 from api.auth import context_of
 from api.dashboard.cookies import Editor, Visitor
-from api.dashboard.rendering import page_for
+from api.dashboard.rendering import address, page_for
 from api.dashboard.views import Instant, instant
 from api.dashboard.views_conversations import filter_path, title_of
 from core.accounts import list_tokens, revoke_token
@@ -19,6 +20,7 @@ from core.bots import get_bot, list_bots
 from core.browsing import names_of
 from core.contacts import get_contact, list_contacts, list_conversations_of
 from core.datasets import get_dataset, get_record, list_datasets, list_records
+from core.errors import InvalidInput
 from core.skillsets import get_skillset, list_abilities, list_skillsets
 from models import Ability, ApiToken, Dataset, Record, Skillset
 
@@ -33,25 +35,49 @@ EMPTY = {
     "datasets": "A dataset holds what a bot can look up. Make one with the API.",
     "skillsets": "A skillset holds what a bot can do. Make one with the API.",
 }
+SEARCHED = {"bots": "A part of a bot's name", "contacts": "How a contact's name begins"}
+Rows = Sequence[Sequence[Any]]
 
 
 def _list_page(
-    visitor: Any, section: str, heads: Sequence[str], rows: Sequence[Sequence[Any]], before: str
+    visitor: Any,
+    section: str,
+    heads: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    before: str,
+    *,
+    q: str = "",
+    wrong: str | None = None,
 ) -> Response:
     """Rows begin with an id; one more than a page was looked up."""
+    base = f"/{section}"
     shown = rows[:ON_A_PAGE]
     return page_for(
         visitor,
         section,
         "things.html",
+        400 if wrong else 200,
         title=section.capitalize(),
-        base=f"/{section}",
+        base=base,
+        q=q,
+        hint=SEARCHED.get(section),
+        wrong=wrong,
+        newest=address(base, q=q),
         heads=heads,
         rows=[(row[0], row[1], row[2:]) for row in shown],
-        older=f"/{section}?before={shown[-1][0]}" if len(rows) > ON_A_PAGE else None,
+        older=address(base, q=q, before=shown[-1][0]) if len(rows) > ON_A_PAGE else None,
         first=not before,
         empty=EMPTY[section],
     )
+
+
+def _found(request: Request, visitor: Any, find: Callable[[Session], Rows]) -> tuple[Rows, str | None]:
+    """The rows, or none and what is wrong with the name that is looked for."""
+    try:
+        with context_of(request).transaction(visitor.account_id) as session:
+            return find(session), None
+    except InvalidInput as error:
+        return (), str(error)
 
 
 def _facts(*pairs: tuple[str, Any] | None) -> list[tuple[str, Any]]:
@@ -87,23 +113,28 @@ def _times(row: Any) -> tuple[tuple[str, Instant], tuple[str, Instant]]:
 
 
 @router.get("/bots")
-def show_bots(request: Request, visitor: Visitor, before: str = "") -> Response:
-    with context_of(request).transaction(visitor.account_id) as session:
-        bots = list_bots(session, take=ON_A_PAGE + 1, before=before or None)
+def show_bots(request: Request, visitor: Visitor, before: str = "", q: str = "") -> Response:
+    q = q.strip()
+
+    def find(session: Session) -> Rows:
+        bots = list_bots(session, named=q or None, take=ON_A_PAGE + 1, before=before or None)
         datasets = names_of(session, Dataset, [bot.dataset_id for bot in bots])
         skillsets = names_of(session, Skillset, [bot.skillset_id for bot in bots])
-    rows = [
-        (
-            str(bot.id),
-            bot.name,
-            bot.model or "the installation's",
-            _named(datasets, bot.dataset_id),
-            _named(skillsets, bot.skillset_id),
-            "default" if bot.is_default else "",
-        )
-        for bot in bots
-    ]
-    return _list_page(visitor, "bots", ("Bot", "Model", "Dataset", "Skillset", ""), rows, before)
+        return [
+            (
+                str(bot.id),
+                bot.name,
+                bot.model or "the installation's",
+                _named(datasets, bot.dataset_id),
+                _named(skillsets, bot.skillset_id),
+                "default" if bot.is_default else "",
+            )
+            for bot in bots
+        ]
+
+    heads = ("Bot", "Model", "Dataset", "Skillset", "")
+    rows, wrong = _found(request, visitor, find)
+    return _list_page(visitor, "bots", heads, rows, before, q=q, wrong=wrong)
 
 
 def _named(names: dict[Any, str | None], row_id: Any) -> str:
@@ -134,14 +165,25 @@ def show_bot(request: Request, visitor: Visitor, bot_id: str) -> Response:
 
 
 @router.get("/contacts")
-def show_contacts(request: Request, visitor: Visitor, before: str = "") -> Response:
-    with context_of(request).transaction(visitor.account_id) as session:
-        contacts = list_contacts(session, take=ON_A_PAGE + 1, before=before or None)
-    rows = [
-        (str(one.id), one.name or one.nick, one.email or "", one.phone or "", f"{one.created_at:%Y-%m-%d}")
-        for one in contacts
-    ]
-    return _list_page(visitor, "contacts", ("Contact", "Email", "Phone", "Since"), rows, before)
+def show_contacts(request: Request, visitor: Visitor, before: str = "", q: str = "") -> Response:
+    q = q.strip()
+
+    def find(session: Session) -> Rows:
+        found = list_contacts(session, named=q or None, take=ON_A_PAGE + 1, before=before or None)
+        return [
+            (
+                str(one.id),
+                one.name or one.nick,
+                one.email or "",
+                one.phone or "",
+                f"{one.created_at:%Y-%m-%d}",
+            )
+            for one in found
+        ]
+
+    heads = ("Contact", "Email", "Phone", "Since")
+    rows, wrong = _found(request, visitor, find)
+    return _list_page(visitor, "contacts", heads, rows, before, q=q, wrong=wrong)
 
 
 @router.get("/contacts/{contact_id}")

@@ -42,6 +42,8 @@ class JobView:
     took: str | None
     waits: bool
     task_id: str | None
+    open: bool
+    errors: int
 
 
 def job_view(job: Job, progress: Progress) -> JobView:
@@ -65,4 +67,6 @@ def job_view(job: Job, progress: Progress) -> JobView:
         took=duration(job.started_at, job.finished_at),
         waits="confirmation" in job.params and job.finished_at is None,
         task_id=str(job.task_id) if job.task_id else None,
+        open=job.finished_at is None,
+        errors=job.counts.get("errors", 0),
     )
