@@ -18,9 +18,6 @@ from core.settings import Settings, read_settings
 
 log = structlog.get_logger()
 
-# Half-open connections are found by a ping that nobody answers.
-PING, PONG = 20.0, 20.0
-
 
 class _ServerLog(logging.Handler):
     """uvicorn's own warnings as our log lines, without tracebacks: those can hold what a request said."""
@@ -66,8 +63,9 @@ def serve(settings: Settings) -> None:
         forwarded_allow_ips=settings.trusted_proxies,
         ws=DroppableWebSocket,
         ws_max_size=settings.max_body,
-        ws_ping_interval=PING,
-        ws_ping_timeout=PONG,
+        # A half-open connection is found by a ping that nobody answers.
+        ws_ping_interval=settings.socket_ping.total_seconds(),
+        ws_ping_timeout=settings.socket_ping.total_seconds(),
         ws_per_message_deflate=False,  # a compressor of its own for each of thousands of connections
         timeout_graceful_shutdown=int(settings.grace.total_seconds()),
     )

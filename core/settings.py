@@ -159,7 +159,9 @@ class Settings(BaseSettings):
     sockets_address: int = Field(default=1000, ge=1, le=1_000_000)
     sockets_account: int = Field(default=2000, ge=1, le=1_000_000)
     socket_idle: Duration = timedelta(hours=1)
-    # Pages of these origins may connect and show the chat page, by commas; * is all of them.
+    # How often a live connection is asked whether its client is there still, and how long that may take.
+    socket_ping: Duration = timedelta(seconds=20)
+    # Pages of these origins may connect, call /api/conversations and show the chat page, by commas; * is all.
     origins: str = ""
     # Whose default bot anybody may talk to: the name or the id of an account, or `first`.
     anonymous: str | None = Field(default=None, repr=False)

@@ -35,6 +35,11 @@ class DroppableWebSocket(WebSocketsSansIOProtocol):  # type: ignore[misc]
         if self.spilling:
             self.transport.close()
 
+    def keepalive_timeout(self) -> None:
+        """A client that is gone takes nothing any more: what waits for it would keep the connection."""
+        super().keepalive_timeout()
+        self.loop.call_later(SPILL_TIME, self.transport.abort)
+
     def handle_parser_exception(self) -> None:
         """A frame that is too large, or none: the close frame goes out, the connection ends soon after."""
         sent = self.conn.close_sent
