@@ -237,7 +237,7 @@ def test_a_row_of_an_unfinished_job_follows_it_until_it_ends(browser, context, a
     assert (live["data-live"], live["hx-get"], live["hx-trigger"]) == (world.jobId, row, "news, every 15s")
     assert page.all("progress")
     part = Page(browser.get(row))
-    assert [tag for tag, _ in part.elements][0] == "tr"
+    assert next(tag for tag, _ in part.elements) == "tr"
     assert part.elements[0][1] == live
     one(context, "SELECT count(*) FROM jobs")
     browser.post(f"/jobs/{world.jobId}/cancel", headers={"Origin": "http://127.0.0.1"})
