@@ -7,7 +7,7 @@ from __future__ import annotations
 import uuid
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, func, literal, literal_column, select
+from sqlalchemy import ColumnElement, and_, func, literal, literal_column, select
 from sqlalchemy.orm import Session
 
 from core.context import account_of
@@ -57,8 +57,10 @@ def _begins(session: Session, words: str) -> ColumnElement[bool]:
     of names: of few the ids are looked up, and the newest are looked through (IS TRUE) where many begin so.
     """
     name: ColumnElement[str] = literal_column(NAMED)
-    begins = name.op("~>=~", is_comparison=True)(func.lower(literal(words)))
-    begins &= name.op("~<~", is_comparison=True)(func.lower(literal(words + LAST)))
+    begins = and_(
+        name.bool_op("~>=~")(func.lower(literal(words))),
+        name.bool_op("~<~")(func.lower(literal(words + LAST))),
+    )
     some = select(Contact.id).where(Contact.account_id == account_of(session), begins).limit(RARE + 1)
     if session.execute(select(func.count()).select_from(some.subquery())).scalar_one() > RARE:
         return begins.is_(True)

@@ -6,7 +6,15 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    UniqueConstraint,
+    literal_column,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, content, created_column, id_column, meta_column
@@ -22,7 +30,12 @@ class Contact(Base):
     __table_args__ = (
         UniqueConstraint("account_id", "id"),
         UniqueConstraint("account_id", "fingerprint"),
-        Index("ix_contacts_named", "account_id", text(f"{NAMED} text_pattern_ops")),
+        Index(
+            "ix_contacts_named",
+            "account_id",
+            literal_column(NAMED).label("named"),
+            postgresql_ops={"named": "text_pattern_ops"},
+        ),
     )
 
     id: Mapped[uuid.UUID] = id_column()
