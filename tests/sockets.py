@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ Frame = dict[str, Any]
 class Door:
     """An API that takes connections, in a thread."""
 
-    def __init__(self, context: Context, max_size: int = 1024 * 1024) -> None:
+    def __init__(self, context: Context, max_size: int = 1024 * 1024, ping: float = 20.0) -> None:
         self.app: FastAPI = make_app(context)
         self.app.state.lookup.get_ready()
         config = uvicorn.Config(
@@ -37,6 +38,8 @@ class Door:
             lifespan="off",  # it would close the context, which is not its own
             ws=DroppableWebSocket,
             ws_max_size=max_size,
+            ws_ping_interval=ping,
+            ws_ping_timeout=ping,
             ws_per_message_deflate=False,
             timeout_graceful_shutdown=2,
         )
@@ -170,3 +173,26 @@ def talking(
             first = talk.next()
             assert first["type"] == "status", first
         yield talk
+
+
+@contextmanager
+def silent(port: int, secret: str) -> Iterator[None]:
+    """A connection whose client is there no more, and never said so."""
+    with socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.connect(("127.0.0.1", port))
+        raw.sendall(
+            f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {'x' * 22}==\r\nSec-WebSocket-Version: 13\r\n"
+            f"Authorization: Bearer {secret}\r\n\r\n".encode()
+        )
+        assert b"connected" in _head(raw)
+        yield
+
+
+def _head(raw: socket.socket) -> bytes:
+    """Its handshake and its first frame."""
+    got = b""
+    while b"bot_name" not in got and (data := raw.recv(256)):
+        got += data
+    return got

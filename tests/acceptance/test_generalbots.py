@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ from core.accounts import create_token, revoke_token
 from tests.acceptance.conftest import an_installation, free_port
 from tests.api import a_secret
 from tests.factories import a_contact, an_account, execute, one, rows
-from tests.sockets import Frame, Talk, talking
+from tests.sockets import Frame, Talk, silent, talking
 
 MOST = 6  # connections of an account
 
@@ -128,29 +127,6 @@ def a_valkey(directory: Path) -> Iterator[Valkey]:
         yield made
     finally:
         made.kill()
-
-
-@contextmanager
-def silent(port: int, secret: str) -> Iterator[None]:
-    """A connection whose client is there no more, and never said so."""
-    with socket.socket() as raw:
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        raw.connect(("127.0.0.1", port))
-        raw.sendall(
-            f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {'x' * 22}==\r\nSec-WebSocket-Version: 13\r\n"
-            f"Authorization: Bearer {secret}\r\n\r\n".encode()
-        )
-        assert b"connected" in _head(raw)
-        yield
-
-
-def _head(raw: socket.socket) -> bytes:
-    """Its handshake and its first frame."""
-    got = b""
-    while b"bot_name" not in got and (data := raw.recv(256)):
-        got += data
-    return got
 
 
 def _is_let_in(stack: ExitStack, port: int, secret: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 import uuid
@@ -25,7 +24,7 @@ from models import MessageType
 from tests.api import a_revoked_secret, a_secret, an_expired_secret
 from tests.factories import a_bot, a_contact, a_conversation, a_due_task, an_account, execute, one
 from tests.hands import hands
-from tests.sockets import a_door, talking
+from tests.sockets import a_door, silent, talking
 
 
 @pytest.fixture(scope="module")
@@ -530,22 +529,26 @@ def test_a_frame_that_is_sent_again_is_stored_once(door, context, secret, workin
 
 def test_a_slow_reader_is_dropped_and_keeps_nobody_waiting(door, context, account, secret):
     place = a_conversation(context, account).id
-    with socket.create_connection(("127.0.0.1", door.port)) as raw:
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        raw.sendall(
-            f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{door.port}\r\nUpgrade: websocket\r\n"
-            "Connection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {'x' * 22}==\r\nSec-WebSocket-Version: 13\r\n"
-            f"Authorization: Bearer {secret}\r\n\r\n".encode()
-        )
-        assert raw.recv(64).startswith(b"HTTP/1.1 101")
-        with talking(door.port, secret) as quick:
-            for n in range(60):
-                say_in(context, account, place, f"{n} " + "x" * 200_000)
-            got = [quick.until(lambda f: f["type"] == "message")["content"].split()[0] for _ in range(60)]
-            assert got == [str(n) for n in range(60)]
-            sockets = next(iter(door.app.state.lines._by_loop.values())).sockets
-            until(lambda: door.on_loop(lambda: len(sockets)) == 1)
+    with silent(door.port, secret), talking(door.port, secret) as quick:
+        for n in range(60):
+            say_in(context, account, place, f"{n} " + "x" * 200_000)
+        got = [quick.until(lambda f: f["type"] == "message")["content"].split()[0] for _ in range(60)]
+        assert got == [str(n) for n in range(60)]
+        sockets = next(iter(door.app.state.lines._by_loop.values())).sockets
+        until(lambda: door.on_loop(lambda: len(sockets)) == 1)
+
+
+def test_a_client_that_is_gone_is_closed_though_much_waits_for_it(context, account, secret):
+    place = a_conversation(context, account).id
+    with a_door(context, ping=1.0) as door, silent(door.port, secret), talking(door.port, secret) as talk:
+        sockets = next(iter(door.app.state.lines._by_loop.values())).sockets
+        assert len(sockets) == 2
+        for n in range(32):  # more than the network takes, less than ends a slow connection
+            say_in(context, account, place, f"{n} " + "x" * 200_000)
+            talk.until(lambda f: f["type"] == "message")
+        until(lambda: door.on_loop(lambda: len(sockets)) == 1)
+        talk.send("no json")
+        assert talk.until(lambda f: f["type"] == "error"), "who answers stays"
 
 
 def test_an_announcement_that_is_lost_costs_time_and_nothing_else(
