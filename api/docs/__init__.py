@@ -32,6 +32,6 @@ def show_operation(request: Request, operation_id: str) -> Response:
 
 def base_url(settings: Settings) -> str:
     """Where people reach the API, as the examples name it."""
-    anywhere = settings.host in {"0.0.0.0", "::", ""}  # noqa: S104 (compared with, not bound to)  # nosec B104
+    anywhere = settings.host in {"0.0.0.0", "::", ""}  # noqa: S104 (compared with, not bound to)
     host = "127.0.0.1" if anywhere else settings.host
     return settings.public_url or f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
