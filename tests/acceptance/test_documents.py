@@ -52,7 +52,7 @@ def the_same(text: str) -> str:
 
 
 def assert_shown(promised: str, printed: str) -> None:
-    """Each promised line was printed, in this order; `…` as a line leaves some out, at an end the rest of one.
+    """Each promised line was printed, in this order; `…` leaves lines or the rest of one out.
 
     Where a paragraph is broken is the terminal's affair: it is all one line here.
     """
