@@ -167,7 +167,7 @@ def _previewed(preview: Document) -> Any:
     return facts(
         [
             (preview["what"], preview["count"]),
-            ("conversations", preview["conversations"]),
+            ("conversations", None if preview["what"] == "conversations" else preview["conversations"]),
             ("held back", preview["held"] or None),
             ("oldest", moment(preview.get("oldest"))),
             ("newest", moment(preview.get("newest"))),

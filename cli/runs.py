@@ -12,11 +12,13 @@ import typer
 from cli.options import AccountName, AsJson, HomeDir, Take
 from cli.reach import Reach, reach
 from cli.show import Document, console, facts, items, moment, out, short, table, took, transcript
+from core.errors import RunFailed
 
 app = typer.Typer(help="Runs of tasks and turns.", no_args_is_help=True, rich_markup_mode=None)
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
 REFRESH = 1.0
+LOOK = 0.1
 
 
 @app.command("list")
@@ -57,6 +59,22 @@ def cancel(run: RunId, home: HomeDir = None, account: AccountName = None, as_jso
     with reach(home, account) as at, at.transaction() as session:
         document = run_document(cancel_run(session, run))
     out(document, as_json, facts([("run", document["id"]), ("state", document["state"])]))
+
+
+def told_in_the_end(at: Reach, run_id: str, as_json: bool) -> None:
+    """Shows a run once it has ended.
+
+    Raises:
+        RunFailed: it did not succeed.
+
+    """
+    from models.runs import OPEN, RunState
+
+    while (document := run_with_messages(at, run_id))["state"] in OPEN:
+        time.sleep(LOOK)
+    out(document, as_json, story(document, at.context.settings.flower_url))
+    if document["state"] != RunState.SUCCEEDED:
+        raise RunFailed(f"The run ended as {document.get('errorClass', document['state'])}.")
 
 
 def run_with_messages(at: Reach, run_id: str) -> Document:

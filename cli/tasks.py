@@ -11,6 +11,7 @@ from cli import backfills
 from cli.options import AccountName, AsJson, HomeDir, OwnPrompt, Take, said
 from cli.policies import assertions, policies, read_instant, told
 from cli.reach import reach
+from cli.runs import told_in_the_end
 from cli.show import Document, facts, items, moment, out, short, table
 
 if TYPE_CHECKING:
@@ -212,17 +213,25 @@ def update(
 def trigger(
     task: TaskId,
     prompt: OwnPrompt = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Show what came of it, once it has ended.")] = False,
     home: HomeDir = None,
     account: AccountName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a task now, with a prompt of this run's own if need be; its schedule does not change."""
+    """Run a task now, with a prompt of this run's own if need be; its schedule does not change.
+
+    With --wait the exit code is 7 when the run did not succeed.
+    """
     from core.documents import run_document
     from core.tasks import trigger_task
 
     spoken = said(prompt)
-    with reach(home, account) as at, at.transaction() as session:
-        document = run_document(trigger_task(session, task, spoken))
+    with reach(home, account) as at:
+        with at.transaction() as session:
+            document = run_document(trigger_task(session, task, spoken))
+        if wait:
+            told_in_the_end(at, document["id"], as_json)
+            return
     out(document, as_json, facts([("run", document["id"]), ("conversation", document["conversationId"])]))
 
 

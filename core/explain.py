@@ -204,7 +204,8 @@ def _unwritten(session: Session, task: Task, clock: TaskClock, at: datetime, end
     if schedule.interval is not None:
         due = _on_grid(clock.rests_from or clock.next_run_at, schedule.interval, at)
     is_due = due is not None and due < end
-    for verdict, holds, sentence in _causes(session, task, clock, at, now):
+    rests = clock.rests_from is not None and clock.rests_from < end
+    for verdict, holds, sentence in _causes(session, task, rests, at, now):
         if holds:
             return Explanation(verdict, (sentence,))
     if not is_due:
@@ -226,10 +227,9 @@ def _on_grid(anchor: datetime | None, interval: timedelta, at: datetime) -> date
 
 
 def _causes(
-    session: Session, task: Task, clock: TaskClock, at: datetime, now: datetime
+    session: Session, task: Task, rests: bool, at: datetime, now: datetime
 ) -> list[tuple[str, bool, str]]:
     paused = task.state == TaskState.PAUSED
-    rests = clock.rests_from is not None and clock.rests_from <= at <= max(now, at)
     closed = session.get_one(Account, task.account_id).closed_at
     ends = paused and (task.paused_until is None or at < task.paused_until)
     why_paused = f" ({task.pause_reason})" if task.pause_reason else ""

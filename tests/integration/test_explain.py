@@ -84,6 +84,17 @@ def test_a_paused_an_expired_and_a_future_task_say_so(context, account):
     assert asked(context, account, task, now(context) - HOUR).verdict == "expired"
 
 
+def test_a_pause_that_begins_within_the_second_in_question_is_told(context, account):
+    task = a_task(context, account, schedule="@every 2s")
+    with context.transaction(account) as session:
+        pause_task(session, task.id)
+    due = datetime(2026, 11, 20, 9, 0, 5, 400_000, tzinfo=UTC)
+    execute(context, "UPDATE task_clocks SET rests_from = :due", due=due)
+    execute(context, "UPDATE tasks SET created_at = '2026-11-20T08:00:00Z'")
+    assert asked(context, account, task, due.replace(microsecond=0)).verdict == "paused"
+    assert asked(context, account, task, due - timedelta(seconds=2)).verdict != "paused"
+
+
 def test_an_instant_that_the_schedule_does_not_have_names_its_neighbours(context, account):
     task = a_task(context, account, schedule="0 9 * * 1-5", timezone="Europe/Berlin")
     execute(context, "UPDATE tasks SET created_at = '2020-01-01'")
