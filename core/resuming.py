@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import groupby
 from typing import Any
 
@@ -64,8 +65,9 @@ ELSEWHERE = text(
 # Said elsewhere before it, and perhaps committed after it: whoever has seen the one may not have the other.
 DOUBTFUL = text(
     "SELECT EXISTS (SELECT FROM messages m JOIN conversations c ON c.id = m.conversation_id"  # noqa: S608 (constants)
-    f" WHERE m.id >= :first AND m.created_at <= :at AND m.account_id = :account AND {REACHED}"
-    " AND m.created_at > :since AND m.type IN ('user', 'bot') AND c.id <> ALL(CAST(:ids AS uuid[])))"
+    " WHERE m.id >= :first AND m.id < :beyond AND m.created_at > :since AND m.created_at <= :at"
+    f" AND m.account_id = :account AND {REACHED}"
+    " AND m.type IN ('user', 'bot') AND c.id <> ALL(CAST(:ids AS uuid[])))"
 )
 BUSY = text(
     "SELECT conversation_id FROM runs WHERE conversation_id = ANY(CAST(:ids AS uuid[]))"
@@ -107,7 +109,7 @@ def missed(session: Session, reach: Reach, after: Sequence[str]) -> Missed:
         latest = max(instants)
         elsewhere = {"first": first_id_of(latest - OVERLAP), "at": latest, "ids": list(seqs), **who}
         found.append(session.execute(ELSEWHERE, elsewhere).all())
-        doubtful = session.scalar(DOUBTFUL, {**elsewhere, "since": latest - OVERLAP})
+        doubtful = session.scalar(DOUBTFUL, {**elsewhere, **_just_before(latest)})
         all_known = all_known and not doubtful
     rows = [row for some in found for row in some]
     shown = [row for _, group in groupby(rows, key=lambda row: row.id) for row in _until_held(list(group))]
@@ -118,6 +120,11 @@ def missed(session: Session, reach: Reach, after: Sequence[str]) -> Missed:
     busy = frozenset(session.scalars(BUSY, {"ids": list(seqs)}))
     whole = all_known and len(told) == sum(some[0].found for some in found if some)
     return Missed([(row.id, row) for row in told], seqs, busy, whole)
+
+
+def _just_before(latest: datetime) -> dict[str, Any]:
+    """The window in which doubt is, and the ids that are minted about then."""
+    return {"since": latest - OVERLAP, "beyond": first_id_of(latest + OVERLAP)}
 
 
 def _named(

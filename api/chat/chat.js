@@ -85,6 +85,11 @@
       tell("This conversation has ended, since nothing was said for a while.", true);
       return;
     }
+    if (code === 4409) {
+      say_state("Closed", "off");
+      tell("This conversation goes on in another window.", true);
+      return;
+    }
     say_state("Reconnecting …", "off");
     const wait = Math.min(30, 2 ** tries++) * 1000;
     timer = setTimeout(connect, wait * (0.5 + Math.random() / 2));
@@ -126,6 +131,7 @@
         welcome(offered);
         return tell(SENTENCES.session_expired);
       }
+      if (frame.error === "unavailable" && awaited === "visitor") return socket.close(); // and asked again
       if (frame.session_id && frame.session_id !== place) return;
       if (frame.error === "turn_failed") compose(false);
       for (const [id, one] of waiting) { one.item.classList.add("failed"); waiting.delete(id); break; }
