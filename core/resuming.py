@@ -66,7 +66,8 @@ ELSEWHERE = text(
 DOUBTFUL = text(
     "SELECT EXISTS (SELECT FROM messages m JOIN conversations c ON c.id = m.conversation_id"  # noqa: S608 (constants)
     " WHERE m.id >= :first AND m.id < :beyond AND m.created_at > :since AND m.created_at <= :at"
-    f" AND m.account_id = :account AND {REACHED} AND m.type IN ('user', 'bot') AND c.id <> ALL(CAST(:ids AS uuid[])))"
+    f" AND m.account_id = :account AND {REACHED}"
+    " AND m.type IN ('user', 'bot') AND c.id <> ALL(CAST(:ids AS uuid[])))"
 )
 BUSY = text(
     "SELECT conversation_id FROM runs WHERE conversation_id = ANY(CAST(:ids AS uuid[]))"

@@ -161,6 +161,8 @@ AgesOfForm = Annotated[dict[str, str | None], Depends(_ages_of_form)]
 @router.get("/retention/simulate")
 def simulate_retention(request: Request, visitor: Visitor, ages: Ages, rule: str = "") -> Response:
     """What a rule would do today and within 30 days: one that is stored, or one for the whole account."""
+    if not (rule or ages["anonymise_after"] or ages["delete_after"]):
+        return _page(request, visitor, ages=ages)
     try:
         with context_of(request).transaction(visitor.account_id) as session:
             judged = get_rule(session, rule) if rule else drafted_rule(session, **ages)
