@@ -218,7 +218,8 @@ def test_a_backfill_names_its_runs_that_failed(browser, context, account):
         context,
         "INSERT INTO runs (id, account_id, task_id, backfill_id, trigger, state, action, scheduled_for,"
         " finished_at, error_class) SELECT gen_random_uuid(), account_id, task_id, id, 'backfill', 'failed',"
-        " 'complete', '2020-01-01T00:00Z'::timestamptz + n * interval '1 minute', now(), 'quota' FROM jobs,"
+        " 'complete',"
+        " '2020-01-01T00:00Z'::timestamptz + n * interval '1 minute', now(), 'quota' FROM jobs,"
         " generate_series(1, 30) n WHERE id = :id",
         id=job.id,
     )
