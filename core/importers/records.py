@@ -157,6 +157,7 @@ CODES: Mapping[str, str] = {
     "not_json": "it is not JSON",
     "rrule_unsupported": "its rule of repetition has no schedule that means the same",
     "schedule_dropped": "its schedule cannot be kept; the task was made without one",
+    "too_broad": "it has more cells than the table has columns: quotes may be missing",
     "too_deep": "it is nested too deep",
     "too_large": "it is larger than a row may be",
     "too_long": "a text in it is too long with what stands for its personal data; the others were stored",

@@ -122,7 +122,7 @@ def read_table(lines: Iterator[bytes | str], notes: Notes, after: int = 0) -> It
     group: _Group | None = None
     for row, cells in _numbered(csv.reader(_Lines(lines), delimiter=delimiter)):
         try:
-            told = _told(cells, places, notes)
+            told = _told(cells, places, len(header), notes)
             messages = _messages(told, row, notes)
         except Unreadable as why:
             if row > after:
@@ -139,9 +139,12 @@ def read_table(lines: Iterator[bytes | str], notes: Notes, after: int = 0) -> It
         yield from group.made(after)
 
 
-def _told(cells: list[str] | str, places: Mapping[str, int], notes: Notes) -> dict[str, str]:
+def _told(cells: list[str] | str, places: Mapping[str, int], width: int, notes: Notes) -> dict[str, str]:
+    """The cells by what they hold. A row with more of them than there are columns is not guessed at."""
     if isinstance(cells, str):
         raise Unreadable(cells)
+    if any(cell.strip() for cell in cells[width:]):
+        raise Unreadable("too_broad")
     return {name: mended_text(cells[at], notes) for name, at in places.items() if at < len(cells)}
 
 

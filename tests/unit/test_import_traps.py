@@ -438,6 +438,14 @@ def test_an_unterminated_quote_in_a_table_ends_with_its_row():
     assert told(bad[1]) == [("user", "ok"), ("user", "fine")]
 
 
+def test_a_row_of_a_table_with_more_cells_than_columns_is_refused_and_not_cut():
+    found = records(b"role,text\nuser,ok\nbot,Yes, by the desk.\nuser,fine,,\n", "csv")
+    assert [one for one in found if isinstance(one, Reject)] == [Reject(2, "too_broad")]
+    said = [message.text for one in found if isinstance(one, Conversation) for message in one.messages]
+    assert said == ["ok", "fine"]
+
+
+
 MEASURED = """
 import re, sys
 from core.importers import read
