@@ -75,10 +75,21 @@ function asks(element) {
 
 function told(words) {
   const ids = new Set(words.split(" "));
-  for (const element of document.querySelectorAll("[data-live]")) {
-    const id = element.dataset.live;
-    if (ids.has("*") ? !element.matches(ROWS) : id === "*" || ids.has(id)) asks(element);
+  lookAtLists();
+  for (const element of document.querySelectorAll("[data-live]:not([data-live='*'])")) {
+    if (ids.has("*") ? !element.matches(ROWS) : ids.has(element.dataset.live)) asks(element);
   }
+}
+
+// What shows many things asks at once, and then no more than every three seconds, however much happens.
+let soon = null;
+let lookedAt = 0;
+function lookAtLists() {
+  soon ??= setTimeout(() => {
+    soon = null;
+    lookedAt = Date.now();
+    document.querySelectorAll("[data-live='*']").forEach(asks);
+  }, Math.max(0, lookedAt + 3000 - Date.now()));
 }
 
 function listen() {
