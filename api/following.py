@@ -74,7 +74,8 @@ class Follower:
             del self._counts[account]
             self._followed.pop(account, None)
             self._dirty.pop(account, None)
-            self._paper.cancel(account, self._heard)
+            if account not in self._beginning:  # which may go on for somebody who has come meanwhile
+                self._paper.cancel(account, self._heard)
 
     def is_away(self) -> bool:
         """Whether nobody can be heard."""
@@ -95,6 +96,9 @@ class Follower:
                 self._sweep_by(REFRESH + 0.2)
         finally:
             del self._beginning[account]
+            if self._counts[account] <= 0:
+                del self._counts[account]
+                self._paper.cancel(account, self._heard)
 
     def _begun(self, account: uuid.UUID) -> Followed:
         with self._context.reading() as session:

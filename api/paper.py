@@ -120,6 +120,10 @@ class Paper:
             elif message["type"] == "subscribe":
                 if channel == PREFIX:
                     self.hears = True
+                    # Those that were ordered while the connection was made, or made anew.
+                    missing = [one for one, order in self._orders.items() if not order.confirmed.is_set()]
+                    if missing:
+                        await pubsub.subscribe(*map(channel_of, missing))
                     self._look_again()  # what was said while nobody listened
                 elif order := self._orders.get(uuid.UUID(channel.removeprefix(PREFIX))):
                     order.confirmed.set()

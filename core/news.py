@@ -74,6 +74,7 @@ class Place:
     seq: int | None = None  # None: whatever is said from `since` on
     at: datetime | None = None
     ended: uuid.UUID | None = None
+    ended_at: datetime | None = None
     busy: bool = False
     held: bool = False  # something of it may not be seen before it was annotated
 
@@ -116,7 +117,10 @@ class Followed:
         quiet = [
             one
             for one, place in self.places.items()
-            if not place.busy and not place.held and (place.at is None or place.at <= self.since)
+            if not place.busy
+            and not place.held
+            and (place.at is None or place.at <= self.since)
+            and (place.ended_at is None or place.ended_at <= self.since)
         ]
         for one in quiet:
             del self.places[one]
@@ -191,6 +195,6 @@ def _found(followed: Followed, conversation: uuid.UUID, place: Place, rows: Sequ
     place.at = seen[-1].created_at if seen else place.at
     place.busy, place.held = found.busy, held is not None
     if held is None:
-        place.ended = first.ended
+        place.ended, place.ended_at = first.ended, first.finished_at
     followed.places[conversation] = place
     return found

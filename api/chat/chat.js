@@ -98,6 +98,7 @@
   const TAKES = {
     status(frame) {
       if (frame.status === "delivered") return delivered(frame);
+      if (frame.status === "resumed" && !frame.complete && token && place !== null) return again();
       if (frame.status !== "connected") return;
       const ours = awaited === "user" ? frame.authenticated : awaited === null || frame.resumed;
       if (!ours) { offered = frame; return; }
@@ -158,6 +159,13 @@
     if (place === session) return;
     place = session;
     if (token) past(session);
+  }
+  // More was missed than is told on coming back: the history has it.
+  function again() {
+    const session = place;
+    if (waiting.size) return past(session);
+    forget();
+    begin(session);
   }
   // Who signs in sees what was said before.
   async function past(session) {

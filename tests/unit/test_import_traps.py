@@ -445,7 +445,6 @@ def test_a_row_of_a_table_with_more_cells_than_columns_is_refused_and_not_cut():
     assert said == ["ok", "fine"]
 
 
-
 MEASURED = """
 import re, sys
 from core.importers import read
