@@ -6,10 +6,14 @@ import pytest
 
 from core import idempotency, quotas
 from core.accounts import create_token, list_tokens, revoke_token
+from core.browsing import selected_by
 from core.buckets import SET_BACK, Buckets, forget_bucket
 from core.errors import NotFound
+from core.memories import search_memories
+from core.queries import read_query
 from core.rates import parse_rate
-from tests.factories import an_account, execute, rows
+from core.secrets import create_secret, find_secret
+from tests.factories import a_bot, a_conversation, a_memory, an_account, execute, rows
 
 
 @pytest.fixture
@@ -79,3 +83,22 @@ def test_another_accounts_bucket_is_neither_taken_from_nor_forgotten(context, ac
         forget_bucket(session, account, "delete")
     assert rows(context, "SELECT * FROM rate_buckets WHERE account_id = :id", id=other) == before
     assert not rows(context, "SELECT * FROM rate_buckets WHERE account_id = :id", id=account)
+
+
+def test_what_another_account_calls_the_same_is_not_found_by_its_name(context, account, other):
+    with context.transaction(other) as session:
+        create_secret(session, name="Shared", value="a-secret")
+    with context.transaction(account) as session, pytest.raises(NotFound):
+        find_secret(session, "Shared")
+
+
+def test_a_search_of_memories_finds_the_accounts_own(context, account, other):
+    made = {whose: a_memory(context, whose, bot_id=a_bot(context, whose).id).id for whose in (account, other)}
+    with context.transaction(account) as session:
+        assert [found.id for found in search_memories(session, "tea milk")] == [made[account]]
+
+
+def test_a_deletion_by_a_search_takes_the_accounts_own(context, account, other):
+    talks = {whose: a_conversation(context, whose, name="Morning") for whose in (other, account)}
+    with context.transaction(account) as session:
+        assert selected_by(session, read_query("Morning")) == {"ids": [str(talks[account].id)]}

@@ -22,7 +22,7 @@ from sqlalchemy import Engine, event
 from tests.mutants import places
 
 # Tests in which there are two accounts, but those of tokens and malformed ids.
-TWO = re.compile(r"an_account\(|twin\(|\b(?:foreign|stranger|neighbour|other_account)\b|nobody_elses")
+TWO = re.compile(r"an_account\(|twin\(|\b(?:foreign|stranger|neighbour|other|other_account)\b|nobody_elses")
 ABOUT_ONE = re.compile(r"^test_(?:no_|a_scope|a_contacts_token|unknown_and|every_)")
 MOST = int(os.environ.get("MUTANTS_MOST", "40"))  # tests that are tried against one mutant
 PATIENCE = 60  # seconds for one test under a mutant: one that hangs has noticed
