@@ -1,6 +1,8 @@
 """Runs the isolation tests as they are, then again for every place that keeps to one account, without it.
 
-All mutants live in one process: every place asks which of them is the one that gives way now.
+All mutants live in one process: every place asks which of them is the one that gives way now. From the
+environment: MUTANTS, a pattern of the places that are asked about; MUTANTS_MOST, how many tests are tried
+against one; MUTANTS_REPORT, a file of JSON that keeps what was found: the next run asks about the rest.
 """
 
 from __future__ import annotations
