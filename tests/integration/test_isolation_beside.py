@@ -6,10 +6,17 @@ import pytest
 
 from core import idempotency, quotas
 from core.accounts import create_token, list_tokens, revoke_token
+from core.annotation_jobs import create_annotation_job
+from core.browsing import selected_by
 from core.buckets import SET_BACK, Buckets, forget_bucket
-from core.errors import NotFound
+from core.errors import NotAuthorized, NotFound
+from core.jobs import cancel_job, pause_job, resume_job
+from core.memories import search_memories
+from core.queries import read_query
 from core.rates import parse_rate
-from tests.factories import an_account, execute, rows
+from core.secrets import create_secret, find_secret
+from core.talking import RELEASE_CHANNEL
+from tests.factories import a_bot, a_conversation, a_memory, a_pending_turn, an_account, execute, rows
 
 
 @pytest.fixture
@@ -79,3 +86,63 @@ def test_another_accounts_bucket_is_neither_taken_from_nor_forgotten(context, ac
         forget_bucket(session, account, "delete")
     assert rows(context, "SELECT * FROM rate_buckets WHERE account_id = :id", id=other) == before
     assert not rows(context, "SELECT * FROM rate_buckets WHERE account_id = :id", id=account)
+
+
+def test_what_another_account_calls_the_same_is_not_found_by_its_name(context, account, other):
+    with context.transaction(other) as session:
+        create_secret(session, name="Shared", value="a-secret")
+    with context.transaction(account) as session, pytest.raises(NotFound):
+        find_secret(session, "Shared")
+
+
+def test_a_search_of_memories_finds_the_accounts_own(context, account, other):
+    made = {whose: a_memory(context, whose, bot_id=a_bot(context, whose).id).id for whose in (account, other)}
+    with context.transaction(account) as session:
+        assert [found.id for found in search_memories(session, "tea milk")] == [made[account]]
+
+
+def test_a_deletion_by_a_search_takes_the_accounts_own(context, account, other):
+    talks = {whose: a_conversation(context, whose, name="Morning") for whose in (other, account)}
+    with context.transaction(account) as session:
+        assert selected_by(session, read_query("Morning")) == {"ids": [str(talks[account].id)]}
+
+
+@pytest.mark.parametrize("act", [pause_job, resume_job, cancel_job])
+def test_a_job_of_another_account_that_is_no_backfill_is_not_to_be_steered(act, context, account, other):
+    with context.transaction(other) as session:
+        job = create_annotation_job(session)
+    before = rows(context, "SELECT * FROM jobs WHERE id = :id", id=job.id)
+    with pytest.raises(NotAuthorized), context.transaction(account) as session:
+        act(session, job.id)
+    assert rows(context, "SELECT * FROM jobs WHERE id = :id", id=job.id) == before
+
+
+def test_a_job_under_way_in_another_account_holds_up_none_of_mine(context, account, other):
+    for whose in (other, account):
+        a_conversation(context, whose)
+        with context.transaction(whose) as session:
+            assert create_annotation_job(session).total == 0
+
+
+def test_a_secret_is_not_found_by_another_accounts_id(context, account, other):
+    with context.transaction(other) as session:
+        theirs = create_secret(session, name="Shared", value="a-secret").id
+    with context.transaction(account) as session, pytest.raises(NotAuthorized):
+        find_secret(session, str(theirs))
+
+
+def test_a_channel_that_is_used_again_stays_another_accounts(context, account, other):
+    name = "a-channel-of-both"
+    for whose in (other, account):
+        run = a_pending_turn(context, whose)
+        execute(
+            context,
+            "UPDATE runs SET channel = :name, state = 'cancelled', finished_at = now() - interval '2 hours',"
+            " lease_until = NULL WHERE id = :id",
+            name=name,
+            id=run.id,
+        )
+    with context.transaction(account) as session:
+        session.execute(RELEASE_CHANNEL, {"account": account, "channel": name})
+    kept = rows(context, "SELECT account_id FROM runs WHERE channel = :name", name=name)
+    assert [row["account_id"] for row in kept] == [other]

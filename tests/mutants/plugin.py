@@ -1,6 +1,8 @@
 """Runs the isolation tests as they are, then again for every place that keeps to one account, without it.
 
-All mutants live in one process: every place asks which of them is the one that gives way now.
+All mutants live in one process: every place asks which of them is the one that gives way now. From the
+environment: MUTANTS, a pattern of the places that are asked about; MUTANTS_MOST, how many tests are tried
+against one; MUTANTS_REPORT, a file of JSON that keeps what was found: the next run asks about the rest.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from sqlalchemy import Engine, event
 from tests.mutants import places
 
 # Tests in which there are two accounts, but those of tokens and malformed ids.
-TWO = re.compile(r"an_account\(|twin\(|\b(?:foreign|stranger|neighbour|other_account)\b|nobody_elses")
+TWO = re.compile(r"an_account\(|twin\(|\b(?:foreign|stranger|neighbour|other|other_account)\b|nobody_elses")
 ABOUT_ONE = re.compile(r"^test_(?:no_|a_scope|a_contacts_token|unknown_and|every_)")
 MOST = int(os.environ.get("MUTANTS_MOST", "40"))  # tests that are tried against one mutant
 PATIENCE = 60  # seconds for one test under a mutant: one that hangs has noticed
