@@ -33,8 +33,10 @@ class _Server(uvicorn.Server):  # type: ignore[misc]
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         app: Any = self.config.app
-        await app.state.papers.close()
-        await super().shutdown(sockets)
+        try:
+            await app.state.papers.close()
+        finally:
+            await super().shutdown(sockets)
 
 
 def serve(settings: Settings) -> None:

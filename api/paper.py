@@ -152,8 +152,8 @@ class Papers:
         return self._by_loop[loop]
 
     async def close(self) -> None:
-        """Ends the subscription of this event loop."""
-        paper = self._by_loop.pop(asyncio.get_running_loop(), None)
+        """Ends the subscription of this event loop; whoever comes later finds it closed."""
+        paper = self._by_loop.get(asyncio.get_running_loop())
         if paper is not None:
             await paper.close()
 

@@ -19,6 +19,7 @@ from models import ConversationStatus, MessageType
 SEVERAL = ("task", "bot", "contact", "source", "type")  # any of the values
 ONCE = ("status", "before", "after", "has")
 KEYS = (*SEVERAL, *ONCE)
+ALIASES = {"integration": "source"}  # what ChatBotKit's dashboard calls it
 MOST = 20
 LONGEST = 1000
 # What a value may be among; any other key takes what it is given.
@@ -70,6 +71,7 @@ def read_query(typed: str) -> Query:
     filters: dict[str, tuple[str, ...]] = {}
     for part in _PART.finditer(typed):
         key = (part[1] or "").lower()
+        key = ALIASES.get(key, key)
         value = part[2] if part[2] is not None else part[3]
         if not key or value.startswith("//"):  # a web address is words
             words.append(part[0])

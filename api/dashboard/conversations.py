@@ -36,7 +36,13 @@ def show_conversations(
     request: Request, visitor: Visitor, q: str = "", before: str = "", since: str = ""
 ) -> Response:
     """A query that cannot be read shows why, over an empty list. `since`: only those above one of it."""
-    values: dict[str, Any] = {"q": q[:1000], "conversations": [], "older": None, "first": not before}
+    values: dict[str, Any] = {
+        "q": q[:1000],
+        "conversations": [],
+        "older": None,
+        "first": not before,
+        "crowd": False,
+    }
     query, wrong = Query(), None
     try:
         query = read_query(q)
@@ -45,9 +51,8 @@ def show_conversations(
             shown, more = found[:ON_A_PAGE], len(found) > ON_A_PAGE
             if since:
                 above = list(takewhile(lambda one: str(one.id) > since, shown))
-                if len(above) == ON_A_PAGE:
-                    return _anew()
-                shown, more = above, False
+                values["crowd"] = len(above) == ON_A_PAGE
+                shown, more = [] if values["crowd"] else above, False
             values["conversations"] = row_views(shown, *_about(session, shown, query))
         if more:
             values["older"] = list_path(q, str(shown[-1].id))
@@ -66,11 +71,6 @@ def show_conversations(
         only=bool(since),
         **values,
     )
-
-
-def _anew() -> Response:
-    """More has come than one page holds: the list begins again."""
-    return Response(headers={"HX-Refresh": "true"})
 
 
 @router.get("/{conversation_id}/row")

@@ -67,11 +67,30 @@ document.addEventListener("mouseover", (event) => {
 let line = null;
 const ROWS = "#rows [data-live]:not([data-live='*'])";
 
+const MANY = 400; // rows, above which a list takes in no more by itself
+
 function asks(element) {
-  if (element.contains(document.activeElement) && element.matches("li, tr")) return;
-  if (element.querySelector("input:checked")) return;
+  if (element.querySelector("input:checked") || (element.id === "fresh" && rows().length > MANY)) return;
   htmx.trigger(element, "news");
 }
+
+// What somebody stands on is not replaced under them, by news or by time; what they unfolded stays so.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const { elt } = event.detail;
+  if (elt.matches("[data-live]") && elt.contains(document.activeElement)) event.preventDefault();
+});
+let unfolded = [];
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { elt, xhr } = event.detail;
+  // What is wrong is said in forms; a list that could not go on stays as it is, and may be asked again.
+  if (xhr.status === 400 && !elt.matches("form")) event.detail.shouldSwap = false;
+  unfolded = elt.id ? [...elt.querySelectorAll("details")].map((one) => one.open) : [];
+});
+document.addEventListener("htmx:afterSwap", (event) => {
+  const folds = document.getElementById(event.detail.elt.id)?.querySelectorAll("details") ?? [];
+  if (folds.length === unfolded.length) folds.forEach((one, at) => (one.open = unfolded[at]));
+  unfolded = [];
+});
 
 function told(words) {
   const ids = new Set(words.split(" "));

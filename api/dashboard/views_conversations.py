@@ -190,8 +190,8 @@ def _row(
         for key, row_id, names in linked
         if row_id is not None
     ]
-    if '"' not in one.source:
-        tags.append(Tag("from", one.source or "nowhere", filter_path("source", one.source)))
+    if one.source and '"' not in one.source:
+        tags.append(Tag("from", one.source, filter_path("source", one.source)))
     path = f"/conversations/{one.id}"
     found = any(marked for _, marked in glimpse.parts)
     if found and glimpse.seq is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -151,3 +152,29 @@ def test_what_somebody_says_on_the_page_is_said_once_and_answered(context, accou
     reused = browser.post(f"{path}/say", data={**form, "words": "Another"}, headers=ours)
     assert reused.status_code == 400
     assert "Another" in reused.text
+
+
+def test_a_crowd_of_newer_conversations_is_told_of_and_a_list_is_not_loaded_anew(context, account):
+    browser = a_browser(context, account)
+    first = a_conversation(context, account)
+    for _ in range(39):
+        newest = a_conversation(context, account)
+    few = browser.get(f"/conversations?since={first.id}")
+    assert few.text.count("data-row") == 39
+    assert f"since={newest.id}" in few.text
+    a_conversation(context, account)
+    many = browser.get(f"/conversations?since={first.id}")
+    assert many.text.count("data-row") == 0
+    assert "Many newer conversations" in many.text
+    assert "hx-refresh" not in many.headers
+
+
+def test_a_stream_that_begins_while_the_process_ends_ends_with_it(context, account):
+    with a_door(context) as door:
+        with an_open_page(door, a_secret(context, account)) as page:
+            assert page.status == 200
+            (loop,) = door.app.state.papers._by_loop
+            asyncio.run_coroutine_threadsafe(door.app.state.papers.close(), loop).result(PATIENCE)
+            assert page.ended.wait(PATIENCE)
+        with an_open_page(door, a_secret(context, account)) as late:
+            assert late.ended.wait(PATIENCE)

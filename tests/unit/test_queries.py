@@ -73,3 +73,7 @@ def test_a_snippet_loses_nothing_but_its_marks(said):
 
 def test_a_snippet_is_cut_where_words_were_found():
     assert parts_of(f"a {BEGIN}b{END} <c>") == (("a ", False), ("b", True), (" <c>", False))
+
+
+def test_an_integration_is_a_source_by_the_name_that_chatbotkit_has_for_it():
+    assert read_query("integration:widget hello").text == "source:widget hello"
