@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 
 from core import idempotency, quotas
+from core.account_deletion import delete_account
 from core.accounts import create_token, list_tokens, revoke_token
 from core.annotation_jobs import create_annotation_job
 from core.browsing import selected_by
 from core.buckets import SET_BACK, Buckets, forget_bucket
+from core.conversing import Reach
+from core.drafts import Draft
 from core.errors import NotAuthorized, NotFound
+from core.feeding import CONVERSATIONS_FROM, TASKS_AFTER
 from core.jobs import cancel_job, pause_job, resume_job
 from core.memories import search_memories
 from core.queries import read_query
 from core.rates import parse_rate
+from core.resuming import missed
 from core.secrets import create_secret, find_secret
 from core.talking import RELEASE_CHANNEL
-from tests.factories import a_bot, a_conversation, a_memory, a_pending_turn, an_account, execute, rows
+from models import MessageType
+from tests.factories import (
+    a_bot,
+    a_conversation,
+    a_due_task,
+    a_memory,
+    a_pending_turn,
+    an_account,
+    execute,
+    rows,
+)
 
 
 @pytest.fixture
@@ -101,10 +118,14 @@ def test_a_search_of_memories_finds_the_accounts_own(context, account, other):
         assert [found.id for found in search_memories(session, "tea milk")] == [made[account]]
 
 
-def test_a_deletion_by_a_search_takes_the_accounts_own(context, account, other):
-    talks = {whose: a_conversation(context, whose, name="Morning") for whose in (other, account)}
+@pytest.mark.parametrize("typed", ["Morning", "type:user"])
+def test_a_deletion_by_a_search_takes_the_accounts_own(typed, context, account, other):
+    said = [Draft(MessageType.USER, "Good morning")]
+    talks = {
+        whose: a_conversation(context, whose, name="Morning", messages=said) for whose in (other, account)
+    }
     with context.transaction(account) as session:
-        assert selected_by(session, read_query("Morning")) == {"ids": [str(talks[account].id)]}
+        assert selected_by(session, read_query(typed)) == {"ids": [str(talks[account].id)]}
 
 
 @pytest.mark.parametrize("act", [pause_job, resume_job, cancel_job])
@@ -146,3 +167,37 @@ def test_a_channel_that_is_used_again_stays_another_accounts(context, account, o
         session.execute(RELEASE_CHANNEL, {"account": account, "channel": name})
     kept = rows(context, "SELECT account_id FROM runs WHERE channel = :name", name=name)
     assert [row["account_id"] for row in kept] == [other]
+
+
+def test_places_in_another_accounts_conversations_tell_nothing_to_who_comes_back(context, account, other):
+    said = [Draft(MessageType.USER, "One"), Draft(MessageType.USER, "Two")]
+    theirs, mine = (a_conversation(context, whose, messages=said).id for whose in (other, account))
+    first = {
+        talk: rows(context, "SELECT id FROM messages WHERE conversation_id = :id ORDER BY seq", id=talk)[0][
+            "id"
+        ]
+        for talk in (theirs, mine)
+    }
+    with context.transaction(account) as session:
+        for after in ([f"{theirs}:0"], [str(first[theirs])], [f"{theirs}:0", str(first[mine])]):
+            found = missed(session, Reach(), after)
+            assert {talk for talk, _ in found.messages} <= {mine}
+            assert not found.whole
+
+
+def test_deleting_another_account_ends_none_of_my_runs(context, account, other):
+    a_pending_turn(context, other)
+    run = a_pending_turn(context, account)
+    before = rows(context, "SELECT * FROM runs WHERE id = :id", id=run.id)
+    delete_account(context, other, actor="cli")
+    assert rows(context, "SELECT * FROM runs WHERE id = :id", id=run.id) == before
+
+
+def test_history_is_annotated_of_the_jobs_account_alone(context, account, other):
+    talks = {whose: a_conversation(context, whose).id for whose in (other, account)}
+    tasks = {whose: a_due_task(context, whose).id for whose in (other, account)}
+    everything = {"after": UUID(int=0), "until": UUID(int=2**128 - 1), "most": 100}
+    asked = {"account": account, "bot": None, "one": None, **everything}
+    with context.transaction(account) as session:
+        assert list(session.scalars(CONVERSATIONS_FROM, asked)) == [talks[account]]
+        assert list(session.scalars(TASKS_AFTER, asked)) == [tasks[account]]
