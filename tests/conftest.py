@@ -12,6 +12,8 @@ from tests import servers as session_servers
 for variable in list(os.environ):
     if variable in {"DATABASE_URL", "REDIS_URL"} or variable.startswith(("CRONTALK_", "PG")):
         del os.environ[variable]
+# Each process that a test starts would compile all that it imports once more.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.hookimpl(optionalhook=True)
