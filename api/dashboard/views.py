@@ -44,7 +44,9 @@ class RunView:
     created: Instant
     started: Instant | None
     finished: Instant | None
+    waited: str | None
     duration: str | None
+    cost: str | None
     error: str | None
     error_code: str | None
     covers: int | None
@@ -97,7 +99,9 @@ def run_view(run: Run, task: Task | None) -> RunView:
         created=instant(run.created_at, zone),
         started=instant(run.started_at, zone) if run.started_at else None,
         finished=instant(run.finished_at, zone) if run.finished_at else None,
+        waited=duration(run.scheduled_for or run.created_at, run.started_at),
         duration=duration(run.started_at, run.finished_at),
+        cost=money(run.cost),
         error=run.error_class or run.reason,
         error_code=run.error_code,
         covers=run.covers_count,
