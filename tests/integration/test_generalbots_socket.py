@@ -396,7 +396,7 @@ def test_what_is_said_while_somebody_comes_back_is_told_once(door, context, acco
 
     def speak():
         n = 0
-        while not stop.is_set():
+        while not stop.wait(0.005):  # fewer than are told at once on coming back
             say_in(context, account, place, f"meanwhile {n}")
             n += 1
 
@@ -540,7 +540,7 @@ def test_a_slow_reader_is_dropped_and_keeps_nobody_waiting(door, context, accoun
 
 def test_a_client_that_is_gone_is_closed_though_much_waits_for_it(context, account, secret):
     place = a_conversation(context, account).id
-    with a_door(context, ping=1.0) as door, silent(door.port, secret), talking(door.port, secret) as talk:
+    with a_door(context, ping=3.0) as door, silent(door.port, secret), talking(door.port, secret) as talk:
         sockets = next(iter(door.app.state.lines._by_loop.values())).sockets
         assert len(sockets) == 2
         for n in range(32):  # more than the network takes, less than ends a slow connection
