@@ -5,7 +5,7 @@ N ?= 2000
 
 T ?= 60
 
-.PHONY: check test acceptance storm deletion import sabotage security isolation fuzz schemathesis bench peers lock format
+.PHONY: check test acceptance slow storm deletion import sabotage security isolation fuzz schemathesis bench peers lock format
 
 check:
 	.ci/check
@@ -15,6 +15,9 @@ test:
 
 acceptance:
 	$(UV) run pytest -m acceptance
+
+slow:
+	$(UV) run pytest -m slow
 
 storm:
 	$(UV) run python -m tests.acceptance.storm --with all --occurrences $(N) $(if $(SEED),--seed $(SEED))

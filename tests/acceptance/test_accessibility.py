@@ -21,7 +21,7 @@ from tests.factories import A_KEY, an_account, execute
 from tests.hands import hands
 
 pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
-pytestmark = needs_a_browser
+pytestmark = [needs_a_browser, pytest.mark.slow]
 
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 LOOKS = {f"{width}-{scheme}": (width, scheme) for width in (1440, 375) for scheme in ("light", "dark")}

@@ -21,7 +21,7 @@ from tests.acceptance.conftest import Service, an_installation, free_port
 from tests.api import a_secret
 from tests.factories import A_KEY, an_account
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
 DOCS = Path(__file__).parents[2] / "docs"
 PATIENCE = 300
