@@ -11,6 +11,7 @@ import random
 import threading
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
@@ -57,7 +58,7 @@ class Answer:
         return self.status not in UNHEARD and not goes_on
 
 
-class Part(threading.Thread):
+class Part(threading.Thread, ABC):
     """One caller. What goes wrong on its side is in `trouble`."""
 
     called: ClassVar[str]
@@ -74,16 +75,16 @@ class Part(threading.Thread):
         self.trouble: list[str] = []
         self._until = float("inf")
 
+    @abstractmethod
     def act(self) -> None:
         """Does one thing, to its end."""
-        raise NotImplementedError
 
     def finish(self) -> None:
         """What is left to be looked at once all is quiet."""
 
+    @abstractmethod
     def wrong(self) -> Iterator[str]:
         """What has not become as it must."""
-        raise NotImplementedError
 
     def figures(self) -> dict[str, Any]:
         return {}
