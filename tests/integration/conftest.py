@@ -15,6 +15,7 @@ from tests.api import a_client, a_secret, a_world
 from tests.factories import A_KEY, an_account
 from tests.hands import hands
 from tests.scripted import InTurns
+from tests.sockets import Door, a_door
 
 
 @pytest.fixture(scope="session")
@@ -95,3 +96,15 @@ def working(context: Context, leases: Leases):
     """A worker beside the test, for turns that are waited for."""
     with hands(context, leases):
         yield
+
+
+@pytest.fixture(scope="module")
+def a_door_of_all(session_context: Context) -> Iterator[Door]:
+    with a_door(session_context) as door:
+        yield door
+
+
+@pytest.fixture
+def door(a_door_of_all: Door, context: Context) -> Door:
+    """An API that takes connections; what it knows of the accounts of a test goes with them."""
+    return a_door_of_all

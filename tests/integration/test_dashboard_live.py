@@ -9,7 +9,6 @@ import time
 from contextlib import contextmanager
 
 import httpx
-import pytest
 
 from api.dashboard import live
 from core.accounts import list_tokens, revoke_token
@@ -22,17 +21,6 @@ from tests.factories import a_conversation, an_account
 from tests.sockets import a_door
 
 PATIENCE = 10.0
-
-
-@pytest.fixture(scope="module")
-def a_door_of_all(session_context):
-    with a_door(session_context) as door:
-        yield door
-
-
-@pytest.fixture
-def door(a_door_of_all, context):
-    return a_door_of_all
 
 
 class Page:

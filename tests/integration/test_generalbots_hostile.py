@@ -20,17 +20,6 @@ from tests.factories import a_conversation, an_account, execute
 from tests.sockets import a_door, talking
 
 
-@pytest.fixture(scope="module")
-def a_door_of_all(session_context):
-    with a_door(session_context) as door:
-        yield door
-
-
-@pytest.fixture
-def door(a_door_of_all, context):
-    return a_door_of_all
-
-
 @pytest.fixture
 def secret(context, account):
     return a_secret(context, account)

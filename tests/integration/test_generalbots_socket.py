@@ -28,18 +28,6 @@ from tests.sockets import a_door, silent, talking
 
 
 @pytest.fixture(scope="module")
-def a_door_of_all(session_context):
-    with a_door(session_context) as door:
-        yield door
-
-
-@pytest.fixture
-def door(a_door_of_all, context):
-    """An API; what it knows of the accounts of a test goes with them."""
-    return a_door_of_all
-
-
-@pytest.fixture(scope="module")
 def picky_door(session_context):
     settings = session_context.settings.model_copy(update={"origins": "https://shop.example"})
     with a_door(replace(session_context, settings=settings)) as door:
